@@ -1,0 +1,464 @@
+//! Trouble as a value: the step it happened in, whose fault it was, what kind it is.
+//!
+//! One exhaustive table, [`Kind::facts`], says what every kind means to a client, to the endpoint
+//! and to the log. A new kind does not compile until that table answers for it.
+
+use std::fmt;
+
+/// The twelve steps of an exchange, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Step {
+    /// A socket is taken from a listener.
+    Accept,
+    /// The socket becomes a connection.
+    Handshake,
+    /// A request head is read.
+    Read,
+    /// A route is found.
+    Route,
+    /// The route's policies are applied.
+    Admit,
+    /// A stored answer is looked for.
+    Recall,
+    /// An endpoint is chosen.
+    Pick,
+    /// A connection to it is taken or opened.
+    Lease,
+    /// The request is sent.
+    Send,
+    /// The answer's head is received.
+    Receive,
+    /// The answer is passed on.
+    Respond,
+    /// What happened is recorded.
+    Record,
+}
+
+impl Step {
+    /// The word used in logs, metrics and file names.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Step::Accept => "accept",
+            Step::Handshake => "handshake",
+            Step::Read => "read",
+            Step::Route => "route",
+            Step::Admit => "admit",
+            Step::Recall => "recall",
+            Step::Pick => "pick",
+            Step::Lease => "lease",
+            Step::Send => "send",
+            Step::Receive => "receive",
+            Step::Respond => "respond",
+            Step::Record => "record",
+        }
+    }
+}
+
+/// Whose fault a failure was. Only [`Side::Upstream`] may count against an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The client sent something wrong, was too slow, or left.
+    Client,
+    /// The upstream refused, broke off, lied or was too slow.
+    Upstream,
+    /// The gateway itself: no route, no endpoint, a limit of its own.
+    Gateway,
+}
+
+impl Side {
+    /// The word used in logs and metrics.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Side::Client => "client",
+            Side::Upstream => "upstream",
+            Side::Gateway => "gateway",
+        }
+    }
+}
+
+/// What went wrong. Each has one row in [`Kind::facts`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// The request head breaks RFC 9112's grammar.
+    RequestMalformed,
+    /// The request's framing can be read two ways.
+    RequestFramingAmbiguous,
+    /// The request's path holds something that could be read two ways.
+    RequestPathAmbiguous,
+    /// Host is missing, doubled, malformed, or disagrees with the target.
+    RequestHostInvalid,
+    /// The request head took longer than allowed.
+    RequestHeadTimeout,
+    /// The request head has too many bytes or fields.
+    RequestHeadTooLarge,
+    /// The request target is longer than allowed.
+    RequestTargetTooLong,
+    /// The method is one a gateway cannot serve (CONNECT).
+    RequestMethodUnsupported,
+    /// A transfer coding other than chunked.
+    RequestCodingUnsupported,
+    /// An HTTP version other than 1.0 and 1.1.
+    RequestVersionUnsupported,
+    /// The request body is longer than allowed.
+    RequestBodyTooLarge,
+    /// The request body's chunked framing is broken.
+    RequestBodyMalformed,
+    /// The request body made too little progress.
+    RequestBodyTimeout,
+    /// The client reset the connection or left before its answer ended.
+    ClientGone,
+    /// The client reads its answer too slowly.
+    ClientTooSlow,
+    /// No route matches.
+    NoRoute,
+    /// Routes match, but none of them for this method.
+    MethodNotAllowed,
+    /// The rewrite of this path gives nothing that could be sent.
+    RewriteInvalid,
+    /// The upstream has no endpoint at all.
+    NoEndpoint,
+    /// All endpoints are at their cap.
+    EndpointsAtCap,
+    /// The gateway is shutting down.
+    Draining,
+    /// The gateway's own ceiling (connections, memory) is reached.
+    Overloaded,
+    /// The endpoint refused the connection.
+    ConnectRefused,
+    /// The endpoint could not be reached.
+    ConnectFailed,
+    /// Connecting took longer than allowed.
+    ConnectTimeout,
+    /// The request could not be written to the endpoint.
+    UpstreamWriteFailed,
+    /// The endpoint took the request too slowly.
+    UpstreamWriteTimeout,
+    /// The endpoint closed or reset before its answer's head was complete.
+    UpstreamClosed,
+    /// The first byte of the answer took longer than allowed.
+    UpstreamFirstByteTimeout,
+    /// The answer's head breaks the grammar or its framing can be read two ways.
+    UpstreamMalformed,
+    /// The answer's head has too many bytes or fields.
+    UpstreamHeadTooLarge,
+    /// The endpoint switched protocols without being asked to, or to something else.
+    UpstreamUpgradeInvalid,
+    /// The answer's body ended early or broke its framing.
+    UpstreamBodyCut,
+    /// The answer's body made no progress for too long.
+    UpstreamIdleTimeout,
+    /// The whole exchange took longer than the route allows.
+    TotalTimeout,
+    /// A fault in the gateway; a bug.
+    Internal,
+}
+
+/// What a kind means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Whose fault it was.
+    pub side: Side,
+    /// The HTTP status a client is given, if it is still owed an answer.
+    pub status: u16,
+    /// The gRPC status code for the same (grpc.io, status codes).
+    pub grpc: u8,
+    /// The `error` token of `Proxy-Status` (RFC 9209 section 2.3).
+    pub proxy_status: &'static str,
+    /// The word used in logs and metrics.
+    pub word: &'static str,
+    /// What a person is told, without subject.
+    pub text: &'static str,
+}
+
+const fn facts(
+    side: Side,
+    status: u16,
+    proxy_status: &'static str,
+    word: &'static str,
+    text: &'static str,
+) -> Facts {
+    let grpc = match status {
+        400 | 405 | 413 | 414 | 431 => 13,
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        408 | 504 => 4,
+        429 => 8,
+        500 | 501 | 505 => 13,
+        502 | 503 => 14,
+        _ => 2,
+    };
+    Facts { side, status, grpc, proxy_status, word, text }
+}
+
+impl Kind {
+    /// The one table of what failures mean.
+    pub const fn facts(self) -> Facts {
+        use Side::{Client, Gateway, Upstream};
+        const REQUEST: &str = "http_request_error";
+        const PROTOCOL: &str = "http_protocol_error";
+        match self {
+            Kind::RequestMalformed => {
+                facts(Client, 400, REQUEST, "request-malformed", "the request is malformed")
+            }
+            Kind::RequestFramingAmbiguous => facts(
+                Client,
+                400,
+                REQUEST,
+                "request-framing-ambiguous",
+                "the request's framing can be read two ways",
+            ),
+            Kind::RequestPathAmbiguous => facts(
+                Client,
+                400,
+                REQUEST,
+                "request-path-ambiguous",
+                "the request's path can be read two ways",
+            ),
+            Kind::RequestHostInvalid => facts(
+                Client,
+                400,
+                REQUEST,
+                "request-host-invalid",
+                "the request's host is missing, doubled or malformed",
+            ),
+            Kind::RequestHeadTimeout => facts(
+                Client,
+                408,
+                REQUEST,
+                "request-head-timeout",
+                "the request head took too long",
+            ),
+            Kind::RequestHeadTooLarge => facts(
+                Client,
+                431,
+                REQUEST,
+                "request-head-too-large",
+                "the request head is too large",
+            ),
+            Kind::RequestTargetTooLong => facts(
+                Client,
+                414,
+                REQUEST,
+                "request-target-too-long",
+                "the request target is too long",
+            ),
+            Kind::RequestMethodUnsupported => facts(
+                Client,
+                501,
+                REQUEST,
+                "request-method-unsupported",
+                "this method is not served here",
+            ),
+            Kind::RequestCodingUnsupported => facts(
+                Client,
+                501,
+                REQUEST,
+                "request-coding-unsupported",
+                "this transfer coding is not supported",
+            ),
+            Kind::RequestVersionUnsupported => facts(
+                Client,
+                505,
+                REQUEST,
+                "request-version-unsupported",
+                "this version of HTTP is not supported",
+            ),
+            Kind::RequestBodyTooLarge => facts(
+                Client,
+                413,
+                REQUEST,
+                "request-body-too-large",
+                "the request body is too large",
+            ),
+            Kind::RequestBodyMalformed => facts(
+                Client,
+                400,
+                REQUEST,
+                "request-body-malformed",
+                "the request body's framing is broken",
+            ),
+            Kind::RequestBodyTimeout => facts(
+                Client,
+                408,
+                REQUEST,
+                "request-body-timeout",
+                "the request body took too long",
+            ),
+            Kind::ClientGone => facts(Client, 499, REQUEST, "client-gone", "the client left"),
+            Kind::ClientTooSlow => {
+                facts(Client, 499, REQUEST, "client-too-slow", "the client reads too slowly")
+            }
+            Kind::NoRoute => {
+                facts(Gateway, 404, "destination_not_found", "no-route", "no route matches")
+            }
+            Kind::MethodNotAllowed => facts(
+                Gateway,
+                405,
+                "http_request_denied",
+                "method-not-allowed",
+                "this method is not allowed here",
+            ),
+            Kind::RewriteInvalid => {
+                facts(Gateway, 400, REQUEST, "rewrite-invalid", "the rewritten path cannot be sent")
+            }
+            Kind::NoEndpoint => facts(
+                Gateway,
+                503,
+                "destination_unavailable",
+                "no-endpoint",
+                "the upstream has no endpoint",
+            ),
+            Kind::EndpointsAtCap => facts(
+                Gateway,
+                503,
+                "connection_limit_reached",
+                "endpoints-at-cap",
+                "all endpoints are at their connection cap",
+            ),
+            Kind::Draining => facts(
+                Gateway,
+                503,
+                "proxy_internal_response",
+                "draining",
+                "the gateway is shutting down",
+            ),
+            Kind::Overloaded => facts(
+                Gateway,
+                503,
+                "connection_limit_reached",
+                "overloaded",
+                "the gateway is at its limit",
+            ),
+            Kind::ConnectRefused => facts(
+                Upstream,
+                502,
+                "connection_refused",
+                "connect-refused",
+                "the connection was refused",
+            ),
+            Kind::ConnectFailed => facts(
+                Upstream,
+                502,
+                "destination_ip_unroutable",
+                "connect-failed",
+                "the connection failed",
+            ),
+            Kind::ConnectTimeout => {
+                facts(Upstream, 504, "connection_timeout", "connect-timeout", "connect timed out")
+            }
+            Kind::UpstreamWriteFailed => facts(
+                Upstream,
+                502,
+                "connection_terminated",
+                "upstream-write-failed",
+                "the request could not be written",
+            ),
+            Kind::UpstreamWriteTimeout => facts(
+                Upstream,
+                504,
+                "connection_write_timeout",
+                "upstream-write-timeout",
+                "the request was taken too slowly",
+            ),
+            Kind::UpstreamClosed => facts(
+                Upstream,
+                502,
+                "connection_terminated",
+                "upstream-closed",
+                "the connection closed before an answer came",
+            ),
+            Kind::UpstreamFirstByteTimeout => facts(
+                Upstream,
+                504,
+                "http_response_timeout",
+                "upstream-first-byte-timeout",
+                "the first byte of the answer timed out",
+            ),
+            Kind::UpstreamMalformed => {
+                facts(Upstream, 502, PROTOCOL, "upstream-malformed", "the answer is malformed")
+            }
+            Kind::UpstreamHeadTooLarge => facts(
+                Upstream,
+                502,
+                "http_response_header_section_size",
+                "upstream-head-too-large",
+                "the answer's head is too large",
+            ),
+            Kind::UpstreamUpgradeInvalid => facts(
+                Upstream,
+                502,
+                "http_upgrade_failed",
+                "upstream-upgrade-invalid",
+                "the answer switches protocols unasked",
+            ),
+            Kind::UpstreamBodyCut => facts(
+                Upstream,
+                502,
+                "http_response_incomplete",
+                "upstream-body-cut",
+                "the answer's body was cut short",
+            ),
+            Kind::UpstreamIdleTimeout => facts(
+                Upstream,
+                504,
+                "connection_read_timeout",
+                "upstream-idle-timeout",
+                "the answer made no progress",
+            ),
+            Kind::TotalTimeout => facts(
+                Upstream,
+                504,
+                "http_response_timeout",
+                "total-timeout",
+                "the exchange took longer than the route allows",
+            ),
+            Kind::Internal => facts(
+                Gateway,
+                500,
+                "proxy_internal_error",
+                "internal",
+                "the gateway failed; this is a bug",
+            ),
+        }
+    }
+}
+
+/// A failure of one exchange: where, what, and a detail that names the rule that was broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The step it happened in.
+    pub step: Step,
+    /// What went wrong.
+    pub kind: Kind,
+    /// The rule or cause in a few words; empty where the kind says it all.
+    pub detail: &'static str,
+}
+
+impl Failure {
+    /// A failure whose kind says it all.
+    pub const fn new(step: Step, kind: Kind) -> Failure {
+        Failure { step, kind, detail: "" }
+    }
+
+    /// A failure with the rule or cause that the kind alone does not name.
+    pub const fn because(step: Step, kind: Kind, detail: &'static str) -> Failure {
+        Failure { step, kind, detail }
+    }
+
+    /// Whose fault it was.
+    pub const fn side(self) -> Side {
+        self.kind.facts().side
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let facts = self.kind.facts();
+        f.write_str(facts.text)?;
+        if !self.detail.is_empty() {
+            write!(f, ": {}", self.detail)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,15 @@
+//! Decides: what a message is, which route it takes, which endpoint answers it, and what a
+//! failure means.
+//!
+//! Never here: tokio, serde, sockets, files, a clock, a global random source, logging, async.
+//! Time and chance are arguments, so every decision can be tested by a table.
+
+pub mod balance;
+pub mod chance;
+pub mod endpoints;
+pub mod failure;
+pub mod message;
+pub mod moment;
+pub mod plan;
+pub mod route;
+pub mod vitals;

@@ -1,0 +1,13 @@
+//! What a request and an answer are, whatever protocol carried them.
+//!
+//! A head is one buffer and a table of spans. Edits are recorded beside what was received, and
+//! the encoder writes the result once. Nothing here reads or writes a socket.
+
+mod field;
+mod head;
+mod method;
+pub mod path;
+
+pub use field::{Field, Fields, Known, Span};
+pub use head::{BodyLength, RequestHead, ResponseHead, Version, lists_token, tokens};
+pub use method::{Method, MethodSet};

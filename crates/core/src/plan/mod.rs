@@ -1,0 +1,89 @@
+//! What the data plane obeys: immutable, valid by construction, swapped whole.
+//!
+//! A Plan is made from [`PlanParts`] by [`Plan::new`], which refuses what contradicts itself.
+//! Nothing in it is text to be understood later: patterns are compiled, addresses parsed,
+//! durations bounded.
+
+mod edits;
+mod listener;
+mod route;
+mod upstream;
+
+pub use edits::{Edits, FieldEdit};
+pub use listener::{Bind, Cidr, ClientLimits, ListenerId, ListenerPlan};
+pub use route::{
+    Action, Forward, PathMode, Redirect, Respond, RouteId, RoutePlan, Split, Target, Template,
+    TemplateFacts, TemplateFault, Timeouts,
+};
+pub use upstream::{
+    Address, Balance, EndpointSpec, HashBy, Keepalive, Retry, Ring, UpstreamId, UpstreamPlan,
+};
+
+use crate::route::{RouteRule, RouteTie, Router};
+use std::time::Duration;
+
+/// Everything a Plan is made of.
+#[derive(Debug, Default)]
+pub struct PlanParts {
+    /// The listeners; [`ListenerId`] is the place in this list. At most 64.
+    pub listeners: Vec<ListenerPlan>,
+    /// One rule a route, in the order of `routes`.
+    pub rules: Vec<RouteRule>,
+    /// The routes; [`RouteId`] is the place in this list.
+    pub routes: Vec<RoutePlan>,
+    /// The upstreams; [`UpstreamId`] is the place in this list.
+    pub upstreams: Vec<UpstreamPlan>,
+    /// How long a drain may take before what is left is cut.
+    pub drain: Duration,
+    /// Whether the exchange is written to the access log.
+    pub access_log: bool,
+}
+
+/// What the data plane obeys.
+#[derive(Debug)]
+pub struct Plan {
+    /// The listeners.
+    pub listeners: Vec<ListenerPlan>,
+    /// Finds a request's route.
+    pub router: Router,
+    /// The routes.
+    pub routes: Vec<RoutePlan>,
+    /// The upstreams.
+    pub upstreams: Vec<UpstreamPlan>,
+    /// How long a drain may take before what is left is cut.
+    pub drain: Duration,
+    /// Whether the exchange is written to the access log.
+    pub access_log: bool,
+}
+
+impl Plan {
+    /// Lowers the parts into a Plan.
+    ///
+    /// # Errors
+    /// Every pair of routes that tie. Indices are the caller's own and must be in range.
+    pub fn new(parts: PlanParts) -> Result<Plan, Vec<RouteTie>> {
+        Ok(Plan {
+            router: Router::new(parts.rules)?,
+            listeners: parts.listeners,
+            routes: parts.routes,
+            upstreams: parts.upstreams,
+            drain: parts.drain,
+            access_log: parts.access_log,
+        })
+    }
+
+    /// The route of this id.
+    pub fn route(&self, id: RouteId) -> &RoutePlan {
+        &self.routes[id.0 as usize]
+    }
+
+    /// The listener of this id.
+    pub fn listener(&self, id: ListenerId) -> &ListenerPlan {
+        &self.listeners[id.0 as usize]
+    }
+
+    /// The upstream of this id.
+    pub fn upstream(&self, id: UpstreamId) -> &UpstreamPlan {
+        &self.upstreams[id.0 as usize]
+    }
+}
