@@ -1,0 +1,2 @@
+//! (see lib.rs)
+fn main() {}
