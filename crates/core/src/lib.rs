@@ -4,6 +4,7 @@
 //! Never here: tokio, serde, sockets, files, a clock, a global random source, logging, async.
 //! Time and chance are arguments, so every decision can be tested by a table.
 
+pub mod address;
 pub mod balance;
 pub mod chance;
 pub mod endpoints;

@@ -1,1 +1,19 @@
-//! (see Cargo.toml)
+//! Speaks: listens, dials, and carries HTTP/1.1 and raw bytes.
+//!
+//! Never here: a Plan, a policy, a Failure. What goes wrong comes back as a narrow error; the
+//! step that called says what it means. Sockets and timers are named in `socket` and `timer`
+//! alone, so that the driver underneath can change.
+
+pub mod buffer;
+pub mod h1;
+#[cfg(feature = "memory")]
+pub mod memory;
+pub mod net;
+pub mod pump;
+pub mod socket;
+pub mod timer;
+pub mod tunnel;
+
+pub use buffer::{Buffers, Inbox};
+pub use net::{DialError, Listener, Net, Peer};
+pub use socket::Stream;

@@ -140,6 +140,10 @@ pub struct Field {
     pub dropped: bool,
 }
 
+/// A field that may stand once stands several times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repeated;
+
 /// A field section: the bytes as received, the table over them, and edits beside them.
 ///
 /// Clearing keeps the capacity, so a section that is used again allocates nothing once it has
@@ -149,6 +153,7 @@ pub struct Fields {
     bytes: Vec<u8>,
     table: Vec<Field>,
     present: u64,
+    derived: Vec<u8>,
 }
 
 impl Fields {
@@ -185,6 +190,26 @@ impl Fields {
         Span::new(start, self.bytes.len())
     }
 
+    /// Writes what `derive` makes of the bytes of `of` behind the head.
+    ///
+    /// # Errors
+    /// What `derive` says; nothing is written then.
+    pub fn note_derived<E>(
+        &mut self,
+        of: Span,
+        derive: impl FnOnce(&[u8], &mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<Span, E> {
+        let start = self.bytes.len();
+        let mut out = std::mem::take(&mut self.derived);
+        out.clear();
+        let result = derive(of.of(&self.bytes), &mut out);
+        if result.is_ok() {
+            self.bytes.extend_from_slice(&out);
+        }
+        self.derived = out;
+        result.map(|()| Span::new(start, self.bytes.len()))
+    }
+
     /// Records a field line that stands in the buffer already.
     pub fn record(&mut self, name: Span, value: Span, line_end: usize) -> Known {
         let known = Known::of(name.of(&self.bytes));
@@ -214,6 +239,16 @@ impl Fields {
             return None;
         }
         self.all(known).next()
+    }
+
+    /// Where the value of the only field of this kind stands.
+    ///
+    /// # Errors
+    /// [`Repeated`] where there are several.
+    pub fn only(&self, known: Known) -> Result<Option<Span>, Repeated> {
+        let mut rows = self.table.iter().filter(|field| field.known == known && !field.dropped);
+        let first = rows.next().map(|field| field.value);
+        if rows.next().is_some() { Err(Repeated) } else { Ok(first) }
     }
 
     /// The values of all fields of this kind, in order.

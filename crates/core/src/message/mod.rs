@@ -8,6 +8,6 @@ mod head;
 mod method;
 pub mod path;
 
-pub use field::{Field, Fields, Known, Span};
+pub use field::{Field, Fields, Known, Repeated, Span};
 pub use head::{BodyLength, RequestHead, ResponseHead, Version, lists_token, tokens};
 pub use method::{Method, MethodSet};

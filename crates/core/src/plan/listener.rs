@@ -1,21 +1,12 @@
 //! Where clients come in, and what they may cost.
 
-use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use crate::address::Bind;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// A listener's place in its Plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ListenerId(pub u8);
-
-/// What a listener binds.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Bind {
-    /// An address; `[::]` takes IPv4 too.
-    Ip(SocketAddr),
-    /// A UNIX socket.
-    Unix(PathBuf),
-}
 
 /// What a client may cost. Every number holds for the process.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,14 +9,15 @@ mod listener;
 mod route;
 mod upstream;
 
+pub use crate::address::{Address, Bind};
 pub use edits::{Edits, FieldEdit};
-pub use listener::{Bind, Cidr, ClientLimits, ListenerId, ListenerPlan};
+pub use listener::{Cidr, ClientLimits, ListenerId, ListenerPlan};
 pub use route::{
     Action, Forward, PathMode, Redirect, Respond, RouteId, RoutePlan, Split, Target, Template,
     TemplateFacts, TemplateFault, Timeouts,
 };
 pub use upstream::{
-    Address, Balance, EndpointSpec, HashBy, Keepalive, Retry, Ring, UpstreamId, UpstreamPlan,
+    Balance, EndpointSpec, HashBy, Keepalive, Retry, Ring, UpstreamId, UpstreamPlan,
 };
 
 use crate::route::{RouteRule, RouteTie, Router};

@@ -1,29 +1,12 @@
 //! A named set of endpoints, and how to choose among them.
 
-use std::net::SocketAddr;
-use std::path::Path;
+use crate::address::Address;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// An upstream's place in its Plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UpstreamId(pub u32);
-
-/// Where an endpoint is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Address {
-    /// An IP address and a port.
-    Ip(SocketAddr),
-    /// A UNIX socket.
-    Unix(Arc<Path>),
-    /// A name that has to be resolved before it can be dialled.
-    Name {
-        /// The host name, lower case.
-        host: Arc<str>,
-        /// The port.
-        port: u16,
-    },
-}
 
 /// One endpoint as the operator wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,91 @@
+//! Heads as they are written: one pass over the runs that edits have left.
+
+use gatehouse_core::message::{Fields, RequestHead, ResponseHead, Version};
+
+/// How a body is framed on its way out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Framing {
+    /// As many bytes as the head says, or none, or until the connection ends.
+    #[default]
+    Plain,
+    /// Chunked.
+    Chunked,
+}
+
+/// Appends a request head: method, target, fields as edited, empty line.
+pub fn request(head: &RequestHead, target: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(head.text(head.method_text));
+    out.push(b' ');
+    out.extend_from_slice(target);
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    fields(&head.fields, out);
+}
+
+/// Appends an answer's head: status line, fields as edited, empty line. The version written is
+/// the gateway's own, 1.1, whatever the origin spoke (RFC 9110 section 2.5), also to a 1.0
+/// client.
+pub fn response(head: &ResponseHead, out: &mut Vec<u8>) {
+    status_line(head.status, head.reason.of(head.fields.bytes()), Version::Http11, out);
+    fields(&head.fields, out);
+}
+
+/// Appends a status line.
+pub fn status_line(status: u16, reason: &[u8], version: Version, out: &mut Vec<u8>) {
+    out.extend_from_slice(match version {
+        Version::Http10 => b"HTTP/1.0 ",
+        Version::Http11 => b"HTTP/1.1 ",
+    });
+    let digit = |value: u16| b'0' + (value % 10) as u8;
+    out.extend_from_slice(&[digit(status / 100), digit(status / 10), digit(status), b' ']);
+    out.extend_from_slice(reason);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends field lines as edited and the empty line.
+pub fn fields(fields: &Fields, out: &mut Vec<u8>) {
+    for run in fields.runs() {
+        out.extend_from_slice(run);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The usual reason phrase of a status; empty for one without.
+pub const fn reason(status: u16) -> &'static str {
+    match status {
+        100 => "Continue",
+        101 => "Switching Protocols",
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
+        206 => "Partial Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        418 => "I'm a teapot",
+        421 => "Misdirected Request",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        451 => "Unavailable For Legal Reasons",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => "",
+    }
+}

@@ -1,0 +1,529 @@
+//! A request head: read within limits, its framing unambiguous (RFC 9112 sections 3, 6 and 11.2).
+
+use super::{FIELDS_MAX, fields, may_hold_end};
+use crate::buffer::Inbox;
+use crate::socket::Stream;
+use gatehouse_core::message::{
+    BodyLength, Fields, Known, Method, RequestHead, Span, Version, lists_token, path,
+};
+use std::mem::MaybeUninit;
+use std::task::{Context, Poll, ready};
+
+/// How large a request head may be.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestLimits {
+    /// Bytes, request line and empty line included; at most [`crate::buffer::LARGE_BYTES`].
+    pub head_bytes_max: usize,
+    /// Field lines, at most [`FIELDS_MAX`].
+    pub fields_max: usize,
+    /// Bytes of the target.
+    pub target_bytes_max: usize,
+}
+
+/// Why there is no request head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadError {
+    /// The client closed between requests.
+    Closed,
+    /// The client closed within a head.
+    Truncated,
+    /// The connection broke.
+    Reset,
+    /// The grammar is broken.
+    Malformed(&'static str),
+    /// The framing can be read two ways.
+    Ambiguous(&'static str),
+    /// The host is missing, doubled, malformed, or disagrees with the target.
+    Host(&'static str),
+    /// The head has too many bytes.
+    TooLarge,
+    /// The head has too many fields.
+    TooManyFields,
+    /// The target has too many bytes.
+    TargetTooLong,
+    /// CONNECT.
+    Method,
+    /// A transfer coding other than chunked.
+    Coding,
+    /// A version other than 1.0 and 1.1.
+    Version,
+}
+
+/// Reads a head into `head` from what is in the inbox and what comes. `scanned` starts at 0 and
+/// is kept between calls.
+///
+/// # Errors
+/// [`ReadError`]; the connection can only be closed after one.
+pub fn poll_read(
+    cx: &mut Context<'_>,
+    stream: &mut Stream,
+    inbox: &mut Inbox,
+    limits: &RequestLimits,
+    scanned: &mut usize,
+    head: &mut RequestHead,
+) -> Poll<Result<(), ReadError>> {
+    loop {
+        skip_empty_line(inbox);
+        let bytes = inbox.bytes();
+        if bytes.len() > *scanned && (*scanned == 0 || may_hold_end(bytes, *scanned)) {
+            match parse(bytes, limits, head) {
+                Ok(Some(end)) => {
+                    *scanned = 0;
+                    inbox.consume(end);
+                    return Poll::Ready(Ok(()));
+                }
+                Ok(None) => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        let held = inbox.bytes().len();
+        *scanned = held;
+        if held > limits.head_bytes_max {
+            return Poll::Ready(Err(over_limit(inbox.bytes(), limits)));
+        }
+        match ready!(inbox.poll_fill(cx, stream)) {
+            Ok(0) if held == 0 => return Poll::Ready(Err(ReadError::Closed)),
+            Ok(0) => return Poll::Ready(Err(ReadError::Truncated)),
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::OutOfMemory => {
+                return Poll::Ready(Err(ReadError::TooLarge));
+            }
+            Err(_) => return Poll::Ready(Err(ReadError::Reset)),
+        }
+    }
+}
+
+/// One empty line before a request is skipped (RFC 9112 section 2.2).
+fn skip_empty_line(inbox: &mut Inbox) {
+    if inbox.bytes().starts_with(b"\r\n") {
+        inbox.consume(2);
+    }
+}
+
+fn over_limit(bytes: &[u8], limits: &RequestLimits) -> ReadError {
+    let line = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+    if line > limits.target_bytes_max { ReadError::TargetTooLong } else { ReadError::TooLarge }
+}
+
+/// Parses one head. `Ok(None)` is one that is not complete yet.
+///
+/// # Errors
+/// [`ReadError`].
+pub fn parse(
+    bytes: &[u8],
+    limits: &RequestLimits,
+    head: &mut RequestHead,
+) -> Result<Option<usize>, ReadError> {
+    let mut room = [const { MaybeUninit::<httparse::Header<'_>>::uninit() }; FIELDS_MAX];
+    let most = limits.fields_max.min(FIELDS_MAX);
+    let mut request = httparse::Request::new(&mut []);
+    let status = request.parse_with_uninit_headers(bytes, &mut room[..most]);
+    let target = request.path.unwrap_or("").as_bytes();
+    let end = match status {
+        Ok(httparse::Status::Complete(end)) => end,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(httparse::Error::TooManyHeaders) => return Err(ReadError::TooManyFields),
+        Err(httparse::Error::Version) => return Err(version_fault(bytes)),
+        Err(error) => return Err(ReadError::Malformed(fields::words(error))),
+    };
+    let method = request.method.unwrap_or("").as_bytes();
+    if target.len() > limits.target_bytes_max {
+        return Err(ReadError::TargetTooLong);
+    }
+    let target_start = method.len() + 1;
+    let line_end = target_start + target.len() + " HTTP/1.1".len();
+    let exact = bytes.starts_with(method)
+        && target.as_ptr() as usize == bytes.as_ptr() as usize + target_start
+        && bytes.get(line_end..line_end + 2) == Some(b"\r\n");
+    if !exact {
+        return Err(ReadError::Malformed("the request line is not method, target, version, CRLF"));
+    }
+    head.clear();
+    head.method = Some(Method::of(method));
+    head.method_text = Span::new(0, method.len());
+    head.version = if request.version == Some(0) { Version::Http10 } else { Version::Http11 };
+    head.fields.load(&bytes[..end]);
+    fields::record(&mut head.fields, &bytes[..end], line_end + 2, request.headers)
+        .map_err(ReadError::Malformed)?;
+    if end > limits.head_bytes_max {
+        return Err(ReadError::TooLarge);
+    }
+    if head.method() == Method::Connect {
+        return Err(ReadError::Method);
+    }
+    judge_framing(head)?;
+    judge_target(head, Span::new(target_start, target_start + target.len()))?;
+    judge_path(head);
+    Ok(Some(end))
+}
+
+/// A version httparse does not know: one that is HTTP all the same is 505, rubbish is 400.
+fn version_fault(bytes: &[u8]) -> ReadError {
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or(bytes).trim_ascii_end();
+    match line.rsplit(|byte| *byte == b' ').next() {
+        Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
+            if major.is_ascii_digit()
+                && minor.is_ascii_digit()
+                && !matches!((major, minor), (b'1', b'0' | b'1')) =>
+        {
+            ReadError::Version
+        }
+        _ => ReadError::Malformed("the version is not HTTP/1.0 or HTTP/1.1"),
+    }
+}
+
+/// RFC 9112 section 6: how long the body is, refused where two readings are possible.
+fn judge_framing(head: &mut RequestHead) -> Result<(), ReadError> {
+    let fields = &head.fields;
+    head.body = match (fields.has(Known::TransferEncoding), fields.has(Known::ContentLength)) {
+        (false, false) => BodyLength::None,
+        (true, true) => {
+            return Err(ReadError::Ambiguous("both content-length and transfer-encoding"));
+        }
+        (false, true) => length(fields)?,
+        (true, false) => chunked(fields, head.version)?,
+    };
+    let asks = |token| fields.all(Known::Connection).any(|value| lists_token(value, token));
+    head.keep_alive = match head.version {
+        Version::Http11 => !(fields.has(Known::Connection) && asks(b"close")),
+        Version::Http10 => fields.has(Known::Connection) && asks(b"keep-alive") && !asks(b"close"),
+    };
+    Ok(())
+}
+
+fn length(fields: &Fields) -> Result<BodyLength, ReadError> {
+    let mut values = fields.all(Known::ContentLength);
+    let value = values.next().unwrap_or(b"");
+    if values.next().is_some() {
+        return Err(ReadError::Ambiguous("content-length more than once"));
+    }
+    match fields::content_length(value) {
+        Some(0) => Ok(BodyLength::None),
+        Some(length) => Ok(BodyLength::Known(length)),
+        None => Err(ReadError::Ambiguous("content-length is not a plain number")),
+    }
+}
+
+fn chunked(fields: &Fields, version: Version) -> Result<BodyLength, ReadError> {
+    if version == Version::Http10 {
+        return Err(ReadError::Ambiguous("transfer-encoding in HTTP/1.0"));
+    }
+    let mut values = fields.all(Known::TransferEncoding);
+    let value = values.next().unwrap_or(b"");
+    if values.next().is_some() {
+        return Err(ReadError::Ambiguous("transfer-encoding more than once"));
+    }
+    if value.eq_ignore_ascii_case(b"chunked") {
+        return Ok(BodyLength::Chunked);
+    }
+    let last = value.rsplit(|byte| *byte == b',').next().unwrap_or(b"").trim_ascii();
+    if value.contains(&b',') && last.eq_ignore_ascii_case(b"chunked") {
+        return Err(ReadError::Coding);
+    }
+    Err(ReadError::Ambiguous("transfer-encoding other than chunked"))
+}
+
+/// RFC 9112 section 3.2: the four forms of a target, and the host that goes with it.
+fn judge_target(head: &mut RequestHead, target: Span) -> Result<(), ReadError> {
+    let from_host =
+        head.fields.only(Known::Host).map_err(|_| ReadError::Host("host more than once"))?;
+    if from_host.is_none() && head.version == Version::Http11 {
+        return Err(ReadError::Host("host is missing"));
+    }
+    if from_host.is_some_and(|host| !is_authority(head.text(host))) {
+        return Err(ReadError::Host("host is not a name or address with an optional port"));
+    }
+    let text = target.of(head.fields.bytes());
+    if text == b"*" && head.method() == Method::Options {
+        head.raw_path = target;
+        head.authority = from_host.unwrap_or_default();
+    } else if text.starts_with(b"/") {
+        head.authority = from_host.unwrap_or_default();
+        split_query(head, target);
+    } else {
+        absolute_form(head, target, from_host)?;
+    }
+    note_host(head);
+    Ok(())
+}
+
+/// `http://host/path`: the target's host is the host, and `Host` must say the same.
+fn absolute_form(
+    head: &mut RequestHead,
+    target: Span,
+    from_host: Option<Span>,
+) -> Result<(), ReadError> {
+    const FAULT: ReadError = ReadError::Malformed("the target is not a path or an http URL");
+    let bytes = head.fields.bytes();
+    let text = target.of(bytes);
+    let scheme = text.iter().position(|byte| *byte == b':').ok_or(FAULT)?;
+    let known = text[..scheme].eq_ignore_ascii_case(b"http")
+        || text[..scheme].eq_ignore_ascii_case(b"https");
+    let rest = text[scheme..].strip_prefix(b"://").filter(|_| known).ok_or(FAULT)?;
+    let length =
+        rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
+    let authority = &rest[..length];
+    if !is_authority(authority) {
+        return Err(ReadError::Host("the target's host is not a name or address"));
+    }
+    let start = target.start as usize + scheme + 3;
+    let span = Span::new(start, start + length);
+    if from_host.is_some_and(|own| !own.of(bytes).eq_ignore_ascii_case(authority)) {
+        return Err(ReadError::Host("host and the target disagree"));
+    }
+    head.authority = span;
+    let after = Span::new(start + length, target.end as usize);
+    if after.of(bytes).starts_with(b"/") {
+        split_query(head, after);
+        return Ok(());
+    }
+    // An empty path is `/`, and `*` for OPTIONS without a query (RFC 9112 section 3.2.4).
+    let bare = head.method() == Method::Options && after.is_empty();
+    head.query =
+        (!after.is_empty()).then(|| Span::new(after.start as usize + 1, after.end as usize));
+    head.raw_path = head.fields.note(if bare { b"*" } else { b"/" });
+    Ok(())
+}
+
+fn split_query(head: &mut RequestHead, target: Span) {
+    let text = target.of(head.fields.bytes());
+    match text.iter().position(|byte| *byte == b'?') {
+        Some(at) => {
+            let mark = target.start as usize + at;
+            head.raw_path = Span::new(target.start as usize, mark);
+            head.query = Some(Span::new(mark + 1, target.end as usize));
+        }
+        None => head.raw_path = target,
+    }
+}
+
+/// Sets `host`: lower case, no port, no trailing dot.
+fn note_host(head: &mut RequestHead) {
+    let text = head.text(head.authority);
+    let name = match text.iter().rposition(|byte| matches!(byte, b':' | b']')) {
+        Some(at) if text[at] == b':' => &text[..at],
+        _ => text,
+    };
+    let name = name.strip_suffix(b".").unwrap_or(name);
+    let start = head.authority.start as usize;
+    let upper = name.iter().any(u8::is_ascii_uppercase);
+    head.host = Span::new(start, start + name.len());
+    if upper {
+        let lower = |name: &[u8], out: &mut Vec<u8>| {
+            out.extend(name.iter().map(u8::to_ascii_lowercase));
+            Ok::<(), std::convert::Infallible>(())
+        };
+        let Ok(host) = head.fields.note_derived(head.host, lower);
+        head.host = host;
+    }
+}
+
+/// Sets `path` to the normal form, or says why there is none.
+fn judge_path(head: &mut RequestHead) {
+    let raw = head.text(head.raw_path);
+    let query_bad = head.query.is_some_and(|query| head.text(query).contains(&b'#'));
+    if query_bad {
+        head.path_fault = Some(path::PathFault::Fragment);
+    } else if path::is_normal(raw) || raw == b"*" {
+        head.path = Some(head.raw_path);
+    } else {
+        let raw = head.raw_path;
+        match head.fields.note_derived(raw, path::normalize) {
+            Ok(path) => head.path = Some(path),
+            Err(fault) => head.path_fault = Some(fault),
+        }
+    }
+}
+
+/// Whether this is `host` or `host:port` as a request may carry it: no userinfo, no list, no
+/// percent-encoding.
+fn is_authority(text: &[u8]) -> bool {
+    let (name, port) = match text {
+        [b'[', rest @ ..] => {
+            let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };
+            let inside = &rest[..end];
+            let plain = std::str::from_utf8(inside).unwrap_or("");
+            if plain.parse::<std::net::Ipv6Addr>().is_err() {
+                return false;
+            }
+            match &rest[end + 1..] {
+                [] => return true,
+                [b':', port @ ..] => (inside, port),
+                _ => return false,
+            }
+        }
+        _ => match text.iter().position(|byte| *byte == b':') {
+            Some(at) => (&text[..at], &text[at + 1..]),
+            None => (text, &b"80"[..]),
+        },
+    };
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=".contains(byte);
+    let plain = text.starts_with(b"[") || name.iter().all(is_name);
+    let port_fits = (1..=5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit);
+    !name.is_empty() && plain && port_fits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) const LIMITS: RequestLimits =
+        RequestLimits { head_bytes_max: 1024, fields_max: 8, target_bytes_max: 128 };
+
+    fn read(text: &str) -> Result<RequestHead, ReadError> {
+        let mut head = RequestHead::default();
+        match parse(text.as_bytes(), &LIMITS, &mut head)? {
+            Some(end) => {
+                assert!(end <= text.len());
+                Ok(head)
+            }
+            None => Err(ReadError::Truncated),
+        }
+    }
+
+    #[test]
+    fn a_plain_request_is_understood() {
+        let head = read("GET /a%2E/../b?q=1 HTTP/1.1\r\nHost: Example.COM.:8080\r\nX:\r\n\r\nrest");
+        let head = head.unwrap();
+        assert_eq!(head.method(), Method::Get);
+        assert_eq!(head.path_text(), b"/b");
+        assert_eq!(head.text(head.query.unwrap()), b"q=1");
+        assert_eq!(head.text(head.authority), b"Example.COM.:8080");
+        assert_eq!(head.text(head.host), b"example.com");
+        assert!(head.keep_alive);
+        assert_eq!(head.body, BodyLength::None);
+    }
+
+    #[test]
+    fn every_form_of_a_target_gives_one_host_and_path() {
+        for (line, host, path) in [
+            ("GET http://a.example/x?y HTTP/1.1\r\nHost: a.example", "a.example", "/x"),
+            ("GET http://a.example HTTP/1.1\r\nHost: A.example", "a.example", "/"),
+            ("GET http://a.example?x HTTP/1.0\r\nX: y", "a.example", "/"),
+            ("OPTIONS * HTTP/1.1\r\nHost: a", "a", "*"),
+            ("OPTIONS http://a HTTP/1.1\r\nHost: a", "a", "*"),
+            ("GET / HTTP/1.1\r\nHost: [::1]:80", "[::1]", "/"),
+            ("GET / HTTP/1.0", "", "/"),
+        ] {
+            let head = read(&format!("{line}\r\n\r\n")).unwrap();
+            assert_eq!(head.text(head.host), host.as_bytes(), "{line}");
+            assert_eq!(head.path_text(), path.as_bytes(), "{line}");
+        }
+    }
+
+    #[test]
+    fn every_way_of_framing_twice_is_refused() {
+        for lines in [
+            "Content-Length: 1\r\nTransfer-Encoding: chunked",
+            "Content-Length: 1\r\nContent-Length: 1",
+            "Content-Length: 1\r\nContent-Length: 2",
+            "Content-Length: 1, 1",
+            "Content-Length: +1",
+            "Content-Length: -1",
+            "Content-Length: 0x1",
+            "Content-Length: 1 2",
+            "Content-Length:",
+            "Content-Length: 99999999999999999999",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+            "Transfer-Encoding: xchunked",
+            "Transfer-Encoding: chunked, identity",
+            "Transfer-Encoding: identity",
+            "Transfer-Encoding: \"chunked\"",
+            "Transfer-Encoding:",
+        ] {
+            let text = format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n\r\n");
+            assert!(matches!(read(&text), Err(ReadError::Ambiguous(_))), "{lines}");
+        }
+        let coding = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n";
+        assert_eq!(read(coding).unwrap_err(), ReadError::Coding);
+        let old = "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert!(matches!(read(old), Err(ReadError::Ambiguous(_))));
+    }
+
+    #[test]
+    fn a_head_that_bends_the_grammar_is_refused() {
+        for text in [
+            "GET / HTTP/1.1\nHost: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n\n",
+            "GET / HTTP/1.1\r\nHost: a\rX: b\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n",
+            "GET / HTTP/1.1\r\n Host: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n: empty\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nX\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nX: \x01\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n",
+            "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /  HTTP/1.1\r\nHost: a\r\n\r\n",
+            " GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET / HTTP/1.1 \r\nHost: a\r\n\r\n",
+            "GET / http/1.1\r\nHost: a\r\n\r\n",
+            "GET /\x7f HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET example/x HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET ftp://a/x HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET * HTTP/1.1\r\nHost: a\r\n\r\n",
+            "G(T / HTTP/1.1\r\nHost: a\r\n\r\n",
+        ] {
+            assert!(
+                matches!(read(text), Err(ReadError::Malformed(_))),
+                "{text:?} {:?}",
+                read(text)
+            );
+        }
+    }
+
+    #[test]
+    fn a_host_that_could_be_two_is_refused() {
+        for lines in [
+            "GET / HTTP/1.1\r\nX: y",
+            "GET / HTTP/1.1\r\nHost: a\r\nHost: a",
+            "GET / HTTP/1.1\r\nHost: a, b",
+            "GET / HTTP/1.1\r\nHost: user@a",
+            "GET / HTTP/1.1\r\nHost: a/b",
+            "GET / HTTP/1.1\r\nHost: a b",
+            "GET / HTTP/1.1\r\nHost:",
+            "GET / HTTP/1.1\r\nHost: a:",
+            "GET / HTTP/1.1\r\nHost: a:x",
+            "GET / HTTP/1.1\r\nHost: a:1:2",
+            "GET / HTTP/1.1\r\nHost: [::1",
+            "GET / HTTP/1.1\r\nHost: a%41",
+            "GET http://a/ HTTP/1.1\r\nHost: b",
+            "GET http://user@a/ HTTP/1.1\r\nHost: a",
+            "GET http:/// HTTP/1.1\r\nHost: a",
+        ] {
+            let text = format!("{lines}\r\n\r\n");
+            assert!(matches!(read(&text), Err(ReadError::Host(_))), "{lines} {:?}", read(&text));
+        }
+    }
+
+    #[test]
+    fn limits_have_statuses_of_their_own() {
+        let many = "X: y\r\n".repeat(9);
+        let text = format!("GET / HTTP/1.1\r\n{many}\r\n");
+        assert_eq!(read(&text).unwrap_err(), ReadError::TooManyFields);
+        let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(128));
+        assert_eq!(read(&long).unwrap_err(), ReadError::TargetTooLong);
+        let large = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(1024));
+        assert_eq!(read(&large).unwrap_err(), ReadError::TooLarge);
+        assert_eq!(read("GET / HTTP/2.0\r\n\r\n").unwrap_err(), ReadError::Version);
+        assert_eq!(read("GET / HTTP/1.2\r\nHost: a\r\n\r\n").unwrap_err(), ReadError::Version);
+        let connect = "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n";
+        assert_eq!(read(connect).unwrap_err(), ReadError::Method);
+    }
+
+    #[test]
+    fn http_1_0_closes_unless_told_otherwise() {
+        for (lines, expected) in [
+            ("GET / HTTP/1.0", false),
+            ("GET / HTTP/1.0\r\nConnection: keep-alive", true),
+            ("GET / HTTP/1.1\r\nHost: a", true),
+            ("GET / HTTP/1.1\r\nHost: a\r\nConnection: x, Close", false),
+        ] {
+            assert_eq!(read(&format!("{lines}\r\n\r\n")).unwrap().keep_alive, expected, "{lines}");
+        }
+    }
+}

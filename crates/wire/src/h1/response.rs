@@ -1,0 +1,220 @@
+//! An answer's head: read within limits, its framing unambiguous (RFC 9112 sections 4 and 6).
+
+use super::{FIELDS_MAX, fields, may_hold_end};
+use crate::buffer::Inbox;
+use crate::socket::Stream;
+use gatehouse_core::message::{
+    BodyLength, Known, Method, ResponseHead, Span, Version, lists_token,
+};
+use std::mem::MaybeUninit;
+use std::task::{Context, Poll, ready};
+
+/// Bytes of an answer's head, status line and empty line included.
+pub const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Why there is no answer's head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerError {
+    /// The origin closed before the first byte.
+    Closed,
+    /// The origin closed within the head.
+    Truncated,
+    /// The connection broke.
+    Reset {
+        /// Whether a part of the head had come.
+        begun: bool,
+    },
+    /// The grammar is broken.
+    Malformed(&'static str),
+    /// The framing can be read two ways.
+    Ambiguous(&'static str),
+    /// The head has too many bytes or fields.
+    TooLarge,
+}
+
+/// Reads a head into `head` from what is in the inbox and what comes. `scanned` starts at 0 and
+/// is kept between calls; `asked` is the method it answers.
+///
+/// # Errors
+/// [`AnswerError`]; the connection can only be closed after one.
+pub fn poll_read(
+    cx: &mut Context<'_>,
+    stream: &mut Stream,
+    inbox: &mut Inbox,
+    asked: Method,
+    scanned: &mut usize,
+    head: &mut ResponseHead,
+) -> Poll<Result<(), AnswerError>> {
+    loop {
+        let bytes = inbox.bytes();
+        if bytes.len() > *scanned && (*scanned == 0 || may_hold_end(bytes, *scanned)) {
+            match parse(bytes, asked, head) {
+                Ok(Some(end)) => {
+                    *scanned = 0;
+                    inbox.advance(end);
+                    return Poll::Ready(Ok(()));
+                }
+                Ok(None) => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        let held = inbox.bytes().len();
+        *scanned = held;
+        if held > HEAD_BYTES_MAX {
+            return Poll::Ready(Err(AnswerError::TooLarge));
+        }
+        match ready!(inbox.poll_fill(cx, stream)) {
+            Ok(0) if held == 0 => return Poll::Ready(Err(AnswerError::Closed)),
+            Ok(0) => return Poll::Ready(Err(AnswerError::Truncated)),
+            Ok(_) => {}
+            Err(_) => return Poll::Ready(Err(AnswerError::Reset { begun: held > 0 })),
+        }
+    }
+}
+
+/// Parses one head. `Ok(None)` is one that is not complete yet.
+///
+/// # Errors
+/// [`AnswerError`].
+pub fn parse(
+    bytes: &[u8],
+    asked: Method,
+    head: &mut ResponseHead,
+) -> Result<Option<usize>, AnswerError> {
+    let mut room = [const { MaybeUninit::<httparse::Header<'_>>::uninit() }; FIELDS_MAX];
+    let mut response = httparse::Response::new(&mut []);
+    let config = httparse::ParserConfig::default();
+    let end = match config.parse_response_with_uninit_headers(&mut response, bytes, &mut room) {
+        Ok(httparse::Status::Complete(end)) => end,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(httparse::Error::TooManyHeaders) => return Err(AnswerError::TooLarge),
+        Err(error) => return Err(AnswerError::Malformed(fields::words(error))),
+    };
+    if end > HEAD_BYTES_MAX {
+        return Err(AnswerError::TooLarge);
+    }
+    let status = response.code.unwrap_or(0);
+    // `HTTP/1.1 200` is 12 bytes; a reason may follow behind one space, or the line ends.
+    let reason_start = if bytes.get(12) == Some(&b' ') { 13 } else { 12 };
+    let line = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(0);
+    if !bytes.starts_with(b"HTTP/1.") || line <= reason_start || bytes[line - 1] != b'\r' {
+        return Err(AnswerError::Malformed("the status line is not version, status, reason, CRLF"));
+    }
+    if status < 100 {
+        return Err(AnswerError::Malformed("a status below 100"));
+    }
+    head.clear();
+    head.status = status;
+    head.version = if response.version == Some(0) { Version::Http10 } else { Version::Http11 };
+    head.reason = Span::new(reason_start, line - 1);
+    head.fields.load(&bytes[..end]);
+    fields::record(&mut head.fields, &bytes[..end], line + 1, response.headers)
+        .map_err(AnswerError::Malformed)?;
+    judge_framing(head, asked)?;
+    Ok(Some(end))
+}
+
+/// RFC 9112 section 6.3, refused where two readings are possible.
+fn judge_framing(head: &mut ResponseHead, asked: Method) -> Result<(), AnswerError> {
+    let fields = &head.fields;
+    let framed = match (fields.has(Known::TransferEncoding), fields.has(Known::ContentLength)) {
+        (true, true) => {
+            return Err(AnswerError::Ambiguous("both content-length and transfer-encoding"));
+        }
+        (true, false) => {
+            let mut values = fields.all(Known::TransferEncoding);
+            let value = values.next().unwrap_or(b"");
+            let plain = value.eq_ignore_ascii_case(b"chunked") && values.next().is_none();
+            if !plain || head.version == Version::Http10 {
+                return Err(AnswerError::Ambiguous("transfer-encoding is not chunked, once"));
+            }
+            BodyLength::Chunked
+        }
+        (false, true) => {
+            let mut values = fields.all(Known::ContentLength);
+            let value = values.next().unwrap_or(b"");
+            match fields::content_length(value) {
+                Some(_) if values.next().is_some() => {
+                    return Err(AnswerError::Ambiguous("content-length more than once"));
+                }
+                Some(0) => BodyLength::None,
+                Some(length) => BodyLength::Known(length),
+                None => return Err(AnswerError::Ambiguous("content-length is not a plain number")),
+            }
+        }
+        (false, false) => BodyLength::UntilClose,
+    };
+    let bodiless = asked == Method::Head || matches!(head.status, 100..200 | 204 | 304);
+    head.body = if bodiless { BodyLength::None } else { framed };
+    let asks = |token| fields.all(Known::Connection).any(|value| lists_token(value, token));
+    let kept = match head.version {
+        Version::Http11 => !(fields.has(Known::Connection) && asks(b"close")),
+        Version::Http10 => fields.has(Known::Connection) && asks(b"keep-alive") && !asks(b"close"),
+    };
+    head.keep_alive = kept && head.body != BodyLength::UntilClose;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, asked: Method) -> Result<ResponseHead, AnswerError> {
+        let mut head = ResponseHead::default();
+        match parse(text.as_bytes(), asked, &mut head)? {
+            Some(_) => Ok(head),
+            None => Err(AnswerError::Truncated),
+        }
+    }
+
+    #[test]
+    fn the_length_of_an_answer_depends_on_what_was_asked() {
+        let sized = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+        assert_eq!(read(sized, Method::Get).unwrap().body, BodyLength::Known(5));
+        assert_eq!(read(sized, Method::Head).unwrap().body, BodyLength::None);
+        for status in ["100 Continue", "204 No Content", "304 Not Modified"] {
+            let text = format!("HTTP/1.1 {status}\r\nContent-Length: 5\r\n\r\n");
+            assert_eq!(read(&text, Method::Get).unwrap().body, BodyLength::None);
+        }
+        let endless = read("HTTP/1.1 200\r\n\r\n", Method::Get).unwrap();
+        assert_eq!((endless.body, endless.keep_alive), (BodyLength::UntilClose, false));
+        assert_eq!(endless.reason.len(), 0);
+        let chunked = "HTTP/1.1 200 Fine\r\nTransfer-Encoding: Chunked\r\n\r\n";
+        assert_eq!(read(chunked, Method::Get).unwrap().body, BodyLength::Chunked);
+    }
+
+    #[test]
+    fn an_answer_framed_twice_is_refused() {
+        for lines in [
+            "Content-Length: 1\r\nTransfer-Encoding: chunked",
+            "Content-Length: 1\r\nContent-Length: 1",
+            "Content-Length: 1, 1",
+            "Content-Length: x",
+            "Transfer-Encoding: gzip, chunked",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        ] {
+            let text = format!("HTTP/1.1 200 OK\r\n{lines}\r\n\r\n");
+            assert!(matches!(read(&text, Method::Get), Err(AnswerError::Ambiguous(_))), "{lines}");
+        }
+        let old = "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert!(matches!(read(old, Method::Get), Err(AnswerError::Ambiguous(_))));
+    }
+
+    #[test]
+    fn an_answer_that_bends_the_grammar_is_refused() {
+        for text in [
+            "HTTP/1.1 200 OK\nX: y\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nX: y\n\r\n",
+            "HTTP/1.1 200 OK\r\nX : y\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nX: y\r\n z\r\n\r\n",
+            "HTTP/1.1  200 OK\r\n\r\n",
+            "HTTP/1.1 20 OK\r\n\r\n",
+            "HTTP/1.1 099 OK\r\n\r\n",
+            "HTTP/2 200 OK\r\n\r\n",
+            "\r\nHTTP/1.1 200 OK\r\n\r\n",
+            "ICY 200 OK\r\n\r\n",
+        ] {
+            assert!(matches!(read(text, Method::Get), Err(AnswerError::Malformed(_))), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! The tests' network: streams that are two bounded queues, addresses that are a table. No
+//! socket, no descriptor, no clock of its own.
+
+use crate::net::Peer;
+use crate::socket::{Probe, Stream};
+use std::collections::{HashMap, VecDeque};
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+/// Bytes one direction of a stream holds before a writer waits.
+const PIPE_BYTES: usize = 64 * 1024;
+
+#[derive(Debug, Default)]
+struct Pipe {
+    bytes: VecDeque<u8>,
+    closed: bool,
+    reset: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+impl Pipe {
+    fn wake(&mut self) {
+        self.reader.take().into_iter().chain(self.writer.take()).for_each(Waker::wake);
+    }
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One end of an in-memory connection.
+#[derive(Debug)]
+pub struct MemoryStream {
+    inward: Arc<Mutex<Pipe>>,
+    outward: Arc<Mutex<Pipe>>,
+}
+
+impl MemoryStream {
+    /// Two ends of one connection.
+    pub fn pair() -> (MemoryStream, MemoryStream) {
+        let (one, two) = (Arc::default(), Arc::default());
+        let first = MemoryStream { inward: Arc::clone(&one), outward: Arc::clone(&two) };
+        (first, MemoryStream { inward: two, outward: one })
+    }
+
+    /// See [`Stream::poll_read_ready`].
+    pub fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut pipe = lock(&self.inward);
+        if pipe.bytes.is_empty() && !pipe.closed && !pipe.reset {
+            pipe.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// See [`Stream::poll_read`].
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut pipe = lock(&self.inward);
+        if pipe.reset {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        if pipe.bytes.is_empty() {
+            if pipe.closed {
+                return Poll::Ready(Ok(0));
+            }
+            pipe.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let count = room.len().min(pipe.bytes.len());
+        for (slot, byte) in room.iter_mut().zip(pipe.bytes.drain(..count)) {
+            *slot = byte;
+        }
+        pipe.wake();
+        Poll::Ready(Ok(count))
+    }
+
+    /// See [`Stream::poll_write_vectored`].
+    pub fn poll_write_vectored(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut pipe = lock(&self.outward);
+        if pipe.reset || pipe.closed {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let mut room = PIPE_BYTES - pipe.bytes.len();
+        if room == 0 {
+            pipe.writer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let mut written = 0;
+        for slice in slices {
+            let count = room.min(slice.len());
+            pipe.bytes.extend(&slice[..count]);
+            room -= count;
+            written += count;
+        }
+        pipe.wake();
+        Poll::Ready(Ok(written))
+    }
+
+    /// Sends a FIN.
+    pub fn shutdown(&mut self) {
+        let mut pipe = lock(&self.outward);
+        pipe.closed = true;
+        pipe.wake();
+    }
+
+    /// Sends a reset: what is under way is lost.
+    pub fn reset(&mut self) {
+        for pipe in [&self.inward, &self.outward] {
+            let mut pipe = lock(pipe);
+            pipe.reset = true;
+            pipe.bytes.clear();
+            pipe.wake();
+        }
+    }
+
+    /// See [`Stream::probe`].
+    pub fn probe(&self) -> Probe {
+        let pipe = lock(&self.inward);
+        let quiet = pipe.bytes.is_empty() && !pipe.closed && !pipe.reset;
+        if quiet { Probe::Quiet } else { Probe::Stale }
+    }
+}
+
+impl Drop for MemoryStream {
+    fn drop(&mut self) {
+        // As the kernel does: closing with bytes unread is a reset, without is a FIN.
+        let unread = !lock(&self.inward).bytes.is_empty();
+        if unread {
+            return self.reset();
+        }
+        self.shutdown();
+        let mut inward = lock(&self.inward);
+        inward.reset = true;
+        inward.wake();
+    }
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<(MemoryStream, SocketAddr)>,
+    acceptor: Option<Waker>,
+    closed: bool,
+}
+
+/// A table of addresses that somebody listens on.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryNet {
+    table: Arc<Mutex<HashMap<SocketAddr, Arc<Mutex<Queue>>>>>,
+}
+
+impl MemoryNet {
+    /// Listens on `address`, in place of whoever did.
+    pub fn listen(&self, address: SocketAddr) -> MemoryListener {
+        let queue: Arc<Mutex<Queue>> = Arc::default();
+        lock(&self.table).insert(address, Arc::clone(&queue));
+        MemoryListener { queue }
+    }
+
+    /// Connects to whoever listens on `address`.
+    ///
+    /// # Errors
+    /// `ConnectionRefused` where nobody does.
+    pub async fn dial(&self, address: SocketAddr) -> io::Result<Stream> {
+        self.connect(address).map(Stream::Memory)
+    }
+
+    /// The same, at once.
+    ///
+    /// # Errors
+    /// `ConnectionRefused` where nobody does.
+    pub fn connect(&self, address: SocketAddr) -> io::Result<MemoryStream> {
+        let queue = lock(&self.table).get(&address).cloned();
+        let Some(queue) = queue else { return Err(io::ErrorKind::ConnectionRefused.into()) };
+        let mut queue = lock(&queue);
+        if queue.closed {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        let (near, far) = MemoryStream::pair();
+        queue.waiting.push_back((far, SocketAddr::from(([192, 0, 2, 1], 40_000))));
+        queue.acceptor.take().into_iter().for_each(Waker::wake);
+        Ok(near)
+    }
+}
+
+/// Takes the connections of one address.
+#[derive(Debug)]
+pub struct MemoryListener {
+    queue: Arc<Mutex<Queue>>,
+}
+
+impl MemoryListener {
+    /// Takes the next connection.
+    ///
+    /// # Errors
+    /// None; the signature is that of a socket.
+    pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Stream, Peer)>> {
+        let mut queue = lock(&self.queue);
+        match queue.waiting.pop_front() {
+            Some((stream, peer)) => Poll::Ready(Ok((Stream::Memory(stream), Peer::Ip(peer)))),
+            None => {
+                queue.acceptor = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for MemoryListener {
+    fn drop(&mut self) {
+        let mut queue = lock(&self.queue);
+        queue.closed = true;
+        queue.waiting.clear();
+    }
+}

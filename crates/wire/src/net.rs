@@ -1,0 +1,292 @@
+//! Listening and dialling, over the system's network or the tests'.
+
+use crate::socket::{self, Acceptor, Stream};
+use gatehouse_core::address::{Address, Bind};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::task::{Context, Poll};
+
+/// Connections the kernel may queue on one listening socket.
+const BACKLOG: i32 = 4096;
+
+/// Which network connections are opened on.
+#[derive(Clone, Debug, Default)]
+pub enum Net {
+    /// The system's.
+    #[default]
+    System,
+    /// The tests'.
+    #[cfg(feature = "memory")]
+    Memory(crate::memory::MemoryNet),
+}
+
+/// Why a connection could not be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DialError {
+    /// Nobody listens there.
+    Refused,
+    /// It could not be reached, in these words.
+    Failed(&'static str),
+}
+
+impl DialError {
+    fn of(error: &io::Error) -> DialError {
+        use io::ErrorKind as Kind;
+        match error.kind() {
+            Kind::ConnectionRefused => DialError::Refused,
+            Kind::NotFound => DialError::Failed("no such socket"),
+            Kind::PermissionDenied => DialError::Failed("permission denied"),
+            Kind::NetworkUnreachable => DialError::Failed("network unreachable"),
+            Kind::HostUnreachable => DialError::Failed("host unreachable"),
+            Kind::TimedOut => DialError::Failed("timed out in the kernel"),
+            Kind::AddrNotAvailable => DialError::Failed("no local port left"),
+            Kind::ConnectionReset => DialError::Failed("connection reset"),
+            _ if error.raw_os_error() == Some(24) => DialError::Failed("no descriptor left"),
+            _ => DialError::Failed("connect failed"),
+        }
+    }
+}
+
+impl Net {
+    /// Opens a connection.
+    ///
+    /// # Errors
+    /// [`DialError`].
+    pub async fn dial(&self, address: &Address) -> Result<Stream, DialError> {
+        let dialled = match (self, address) {
+            (Net::System, Address::Ip(address)) => socket::dial_tcp(*address).await,
+            (_, Address::Unix(path)) => socket::dial_unix(path).await,
+            (_, Address::Name { .. }) => return Err(DialError::Failed("name not resolved")),
+            #[cfg(feature = "memory")]
+            (Net::Memory(net), Address::Ip(address)) => net.dial(*address).await,
+        };
+        dialled.map_err(|error| DialError::of(&error))
+    }
+}
+
+/// Who is at the other end of an accepted connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// This address.
+    Ip(SocketAddr),
+    /// Somebody on this machine, through a UNIX socket.
+    Local,
+}
+
+/// Bound sockets that survive workers: one a worker for TCP, one shared for UNIX.
+#[derive(Debug)]
+pub enum Bound {
+    /// A `SO_REUSEPORT` group.
+    Tcp(Vec<TcpListener>),
+    /// One socket, shared, and the path to remove at the end.
+    Unix(UnixListener, PathBuf),
+}
+
+impl Bound {
+    /// Binds `bind` with one socket for each of `workers`. `[::]` takes IPv4 too, and is
+    /// `0.0.0.0` where there is no IPv6.
+    ///
+    /// # Errors
+    /// What `bind` or `listen` says; `AddrInUse` also where another process would share the port.
+    pub fn new(bind: &Bind, workers: usize) -> io::Result<Bound> {
+        match bind {
+            Bind::Ip(address) => bind_tcp_group(*address, workers).map(Bound::Tcp),
+            Bind::Unix(path) => {
+                remove_stale(path)?;
+                let listener = UnixListener::bind(path)?;
+                Ok(Bound::Unix(listener, path.clone()))
+            }
+        }
+    }
+
+    /// Where it listens, with the port the kernel chose.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn address(&self) -> io::Result<Bind> {
+        match self {
+            Bound::Tcp(group) => {
+                let first = group.first().ok_or(io::ErrorKind::NotConnected)?;
+                first.local_addr().map(Bind::Ip)
+            }
+            Bound::Unix(_, path) => Ok(Bind::Unix(path.clone())),
+        }
+    }
+
+    /// The socket of one worker; it stays open here too.
+    ///
+    /// # Errors
+    /// No descriptor left, or a worker there is no socket for.
+    pub fn for_worker(&self, worker: usize) -> io::Result<WorkerSocket> {
+        match self {
+            Bound::Tcp(group) => {
+                let own = group.get(worker).ok_or(io::ErrorKind::NotFound)?;
+                own.try_clone().map(WorkerSocket::Tcp)
+            }
+            Bound::Unix(listener, _) => listener.try_clone().map(WorkerSocket::Unix),
+        }
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        if let Bound::Unix(_, path) = self {
+            // Somebody else may have removed it; there is nobody to tell.
+            drop(std::fs::remove_file(path));
+        }
+    }
+}
+
+/// A bound socket on its way to its worker.
+#[derive(Debug)]
+pub enum WorkerSocket {
+    /// TCP.
+    Tcp(TcpListener),
+    /// UNIX.
+    Unix(UnixListener),
+}
+
+/// A UNIX socket nobody answers on is left over from a process that died. Anything else at that
+/// path is somebody's file and stays.
+fn remove_stale(path: &std::path::Path) -> io::Result<()> {
+    use std::os::unix::fs::FileTypeExt;
+    match std::fs::symlink_metadata(path) {
+        Ok(seen) if seen.file_type().is_socket() => {}
+        Ok(_) => return Err(io::ErrorKind::AlreadyExists.into()),
+        Err(_) => return Ok(()),
+    }
+    match std::os::unix::net::UnixStream::connect(path) {
+        Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path)
+        }
+        Err(_) => Ok(()),
+    }
+}
+
+fn bind_tcp_group(address: SocketAddr, workers: usize) -> io::Result<Vec<TcpListener>> {
+    let mut address = address;
+    if address.port() != 0 {
+        // With SO_REUSEPORT a second process would share the port in silence; without it, bind
+        // tells. This socket never listens.
+        let probe = match bind_tcp(address, false) {
+            Err(error) if lacks_ipv6(&address, &error) => {
+                address = (Ipv4Addr::UNSPECIFIED, address.port()).into();
+                bind_tcp(address, false)?
+            }
+            other => other?,
+        };
+        drop(probe);
+    }
+    let first = match bind_tcp(address, true) {
+        Err(error) if lacks_ipv6(&address, &error) => {
+            bind_tcp((Ipv4Addr::UNSPECIFIED, address.port()).into(), true)?
+        }
+        other => other?,
+    };
+    let address = first.local_addr()?.as_socket().unwrap_or(address);
+    let mut group = vec![first];
+    for _ in 1..workers {
+        group.push(bind_tcp(address, true)?);
+    }
+    group
+        .into_iter()
+        .map(|socket| {
+            socket.listen(BACKLOG)?;
+            Ok(socket.into())
+        })
+        .collect()
+}
+
+fn lacks_ipv6(address: &SocketAddr, error: &io::Error) -> bool {
+    const EAFNOSUPPORT: i32 = 97;
+    let wildcard = address.is_ipv6() && address.ip().is_unspecified();
+    wildcard
+        && (error.raw_os_error() == Some(EAFNOSUPPORT)
+            || error.kind() == io::ErrorKind::AddrNotAvailable)
+}
+
+fn bind_tcp(address: SocketAddr, share: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if share {
+        socket.set_reuse_port(true)?;
+    }
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    // Accepted sockets inherit it, which saves a system call for each.
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+/// What a worker takes connections from.
+#[derive(Debug)]
+pub enum Listener {
+    /// A socket.
+    Socket(Acceptor),
+    /// The tests'.
+    #[cfg(feature = "memory")]
+    Memory(crate::memory::MemoryListener),
+}
+
+impl Listener {
+    /// Registers a worker's socket with the driver of the thread this is called on.
+    ///
+    /// # Errors
+    /// What the driver says.
+    pub fn register(socket: WorkerSocket) -> io::Result<Listener> {
+        match socket {
+            WorkerSocket::Tcp(listener) => Acceptor::tcp(listener),
+            WorkerSocket::Unix(listener) => Acceptor::unix(listener),
+        }
+        .map(Listener::Socket)
+    }
+
+    /// Takes the next connection.
+    ///
+    /// # Errors
+    /// What `accept` says.
+    pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Stream, Peer)>> {
+        match self {
+            Listener::Socket(acceptor) => acceptor.poll_accept(cx).map_ok(|(stream, peer)| {
+                (stream, peer.map_or(Peer::Local, |peer| Peer::Ip(canonical(peer))))
+            }),
+            #[cfg(feature = "memory")]
+            Listener::Memory(listener) => listener.poll_accept(cx),
+        }
+    }
+}
+
+/// An IPv4 client of a dual-stack socket is an IPv4 client.
+fn canonical(peer: SocketAddr) -> SocketAddr {
+    SocketAddr::new(peer.ip().to_canonical(), peer.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_in_use_is_refused_even_to_a_sharing_group() {
+        let bound = Bound::new(&Bind::Ip("127.0.0.1:0".parse().unwrap()), 2).unwrap();
+        let Bind::Ip(address) = bound.address().unwrap() else { panic!("not an address") };
+        let again = Bound::new(&Bind::Ip(address), 2);
+        assert_eq!(again.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn a_stale_unix_socket_is_replaced_and_a_live_one_is_not() {
+        let path = std::env::temp_dir().join(format!("gatehouse-net-{}", std::process::id()));
+        drop(UnixListener::bind(&path).unwrap());
+        let bound = Bound::new(&Bind::Unix(path.clone()), 1).unwrap();
+        let again = Bound::new(&Bind::Unix(path.clone()), 1);
+        assert_eq!(again.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(bound);
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,315 @@
+//! Carries one message's body, its head in front of it, from one connection to another: bounded
+//! by the buffers of the two sides, pushed back by whichever is slower, never collected.
+
+use crate::buffer::Inbox;
+use crate::h1::Decoder;
+use crate::h1::encode::{self, Framing};
+use crate::socket::Stream;
+use gatehouse_core::message::Fields;
+use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::task::{Context, Poll, ready};
+
+/// Why a body did not get through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PumpError {
+    /// The sender's connection ended before the body did.
+    Cut,
+    /// The sender's connection broke.
+    Reset,
+    /// The sender's framing is broken.
+    Malformed(&'static str),
+    /// The body is longer than allowed.
+    TooLarge,
+    /// The receiver's connection broke.
+    Sink,
+}
+
+/// Which side a pump is waiting for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// More of the body.
+    Source,
+    /// Room to write.
+    Sink,
+}
+
+/// What is being written: head, chunk size, payload in the inbox, what follows it.
+#[derive(Debug, Default)]
+struct Batch {
+    active: bool,
+    prefix: [u8; 18],
+    prefix_len: usize,
+    data: Range<usize>,
+    consumed: usize,
+    suffix: &'static [u8],
+    trailers: Vec<u8>,
+    written: usize,
+}
+
+/// Carries one message.
+#[derive(Debug)]
+pub struct Pump {
+    decoder: Decoder,
+    framing: Framing,
+    head: Vec<u8>,
+    batch: Batch,
+    ended: bool,
+    payload: u64,
+    payload_max: u64,
+    progress: u64,
+    source: u64,
+}
+
+impl Pump {
+    /// A pump that writes `head` first, then what `decoder` finds, framed as `framing`.
+    pub fn new(head: Vec<u8>, decoder: Decoder, framing: Framing) -> Pump {
+        let batch = Batch { active: true, ..Batch::default() };
+        let ended = false;
+        Pump {
+            decoder,
+            framing,
+            head,
+            batch,
+            ended,
+            payload: 0,
+            payload_max: u64::MAX,
+            progress: 0,
+            source: 0,
+        }
+    }
+
+    /// Refuses a body of more than `bytes`.
+    #[must_use]
+    pub fn at_most(mut self, bytes: Option<u64>) -> Pump {
+        self.payload_max = bytes.unwrap_or(u64::MAX);
+        self
+    }
+
+    /// The head's buffer, for its pool.
+    pub fn into_head(self) -> Vec<u8> {
+        self.head
+    }
+
+    /// Payload bytes taken from the sender so far.
+    pub fn payload(&self) -> u64 {
+        self.payload
+    }
+
+    /// Rises with every byte read or written.
+    pub fn progress(&self) -> u64 {
+        self.progress
+    }
+
+    /// Bytes the sender has sent while the pump ran.
+    pub fn source_bytes(&self) -> u64 {
+        self.source
+    }
+
+    /// Whether the whole message was read from its sender.
+    pub fn source_done(&self) -> bool {
+        self.decoder.is_done()
+    }
+
+    /// Whether any byte was written.
+    pub fn has_begun(&self) -> bool {
+        self.progress > self.source
+    }
+
+    /// Whom a pending pump waits for.
+    pub fn waits(&self) -> Waits {
+        if self.batch.active { Waits::Sink } else { Waits::Source }
+    }
+
+    /// The body's decoder, to go on reading what nobody wants any more.
+    pub fn into_decoder(self) -> Decoder {
+        self.decoder
+    }
+
+    /// Moves what can be moved; ready once the message has been written whole.
+    ///
+    /// # Errors
+    /// [`PumpError`]; what was written so far stays written.
+    pub fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut Stream,
+        inbox: &mut Inbox,
+        sink: &mut Stream,
+    ) -> Poll<Result<(), PumpError>> {
+        loop {
+            if self.batch.active {
+                if self.batch.written == 0 && !self.ended && self.batch.consumed == 0 {
+                    self.load(inbox)?;
+                }
+                ready!(self.poll_write(cx, inbox, sink))?;
+            }
+            if self.ended {
+                return Poll::Ready(Ok(()));
+            }
+            if inbox.is_empty() {
+                inbox.release_if_empty();
+                match ready!(inbox.poll_fill(cx, source)) {
+                    Ok(0) => self.end_of_source()?,
+                    Ok(count) => {
+                        self.progress += count as u64;
+                        self.source += count as u64;
+                    }
+                    Err(_) => return Poll::Ready(Err(PumpError::Reset)),
+                }
+            }
+            self.load(inbox)?;
+        }
+    }
+
+    /// The sender closed: the end of a body that ends so, a cut of any other.
+    fn end_of_source(&mut self) -> Result<(), PumpError> {
+        if !self.decoder.ends_with_connection() {
+            return Err(PumpError::Cut);
+        }
+        self.decoder = Decoder::new(gatehouse_core::message::BodyLength::None);
+        Ok(())
+    }
+
+    /// Makes the next batch of what is in the inbox.
+    fn load(&mut self, inbox: &mut Inbox) -> Result<(), PumpError> {
+        let decoded = self
+            .decoder
+            .decode(inbox.bytes_mut())
+            .map_err(|error| PumpError::Malformed(error.0))?;
+        let size = decoded.data.len();
+        self.payload += size as u64;
+        if self.payload > self.payload_max {
+            return Err(PumpError::TooLarge);
+        }
+        let batch = &mut self.batch;
+        batch.prefix_len = 0;
+        batch.suffix = b"";
+        if self.framing == Framing::Chunked {
+            batch.suffix = match (size > 0, decoded.done) {
+                (true, true) => b"\r\n0\r\n\r\n",
+                (true, false) => b"\r\n",
+                (false, true) => b"0\r\n\r\n",
+                (false, false) => b"",
+            };
+            if size > 0 {
+                batch.prefix_len = write_size(size, &mut batch.prefix);
+            }
+            if decoded.done
+                && let Some(trailers) = self.decoder.take_trailers()
+            {
+                batch.suffix = b"";
+                last_chunk(size > 0, &trailers, &mut batch.trailers);
+            }
+        }
+        batch.data = decoded.data;
+        batch.consumed = decoded.consumed;
+        batch.active = true;
+        self.ended = decoded.done;
+        Ok(())
+    }
+
+    /// Writes the batch out.
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        inbox: &mut Inbox,
+        sink: &mut Stream,
+    ) -> Poll<Result<(), PumpError>> {
+        let batch = &mut self.batch;
+        loop {
+            let parts: [&[u8]; 5] = [
+                &self.head,
+                &batch.prefix[..batch.prefix_len],
+                &inbox.bytes()[batch.data.clone()],
+                batch.suffix,
+                &batch.trailers,
+            ];
+            let mut slices = [IoSlice::new(&[]); 5];
+            let mut skip = batch.written;
+            let mut used = 0;
+            for part in parts {
+                if skip < part.len() {
+                    slices[used] = IoSlice::new(&part[skip..]);
+                    used += 1;
+                    skip = 0;
+                } else {
+                    skip -= part.len();
+                }
+            }
+            if used == 0 {
+                break;
+            }
+            match ready!(sink.poll_write_vectored(cx, &slices[..used])) {
+                Ok(0) | Err(_) => return Poll::Ready(Err(PumpError::Sink)),
+                Ok(count) => {
+                    batch.written += count;
+                    self.progress += count as u64;
+                }
+            }
+        }
+        inbox.consume(batch.consumed);
+        self.head.clear();
+        batch.trailers.clear();
+        batch.data = 0..0;
+        batch.consumed = 0;
+        batch.written = 0;
+        batch.active = false;
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The last chunk and the trailer section behind it.
+fn last_chunk(after_data: bool, trailers: &Fields, out: &mut Vec<u8>) {
+    out.clear();
+    if after_data {
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"0\r\n");
+    encode::fields(trailers, out);
+}
+
+/// Writes a chunk's size line and says how long it is.
+fn write_size(size: usize, out: &mut [u8; 18]) -> usize {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let digits = (size.ilog2() / 4 + 1) as usize;
+    for (at, digit) in out.iter_mut().enumerate().take(digits) {
+        *digit = HEX[size >> ((digits - 1 - at) * 4) & 15];
+    }
+    out[digits] = b'\r';
+    out[digits + 1] = b'\n';
+    digits + 2
+}
+
+/// Writes `text` whole, from `written` on.
+///
+/// # Errors
+/// What the socket says.
+pub fn poll_write_all(
+    cx: &mut Context<'_>,
+    sink: &mut Stream,
+    text: &[u8],
+    written: &mut usize,
+) -> Poll<io::Result<()>> {
+    while *written < text.len() {
+        match ready!(sink.poll_write_vectored(cx, &[IoSlice::new(&text[*written..])]))? {
+            0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            count => *written += count,
+        }
+    }
+    Poll::Ready(Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_size_is_plain_hex() {
+        for size in [1, 15, 16, 255, 256, 4096, 65_535, 262_144] {
+            let mut out = [0; 18];
+            let len = write_size(size, &mut out);
+            assert_eq!(&out[..len], format!("{size:x}\r\n").as_bytes());
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The streams and listeners of the process. One of the few files that name the driver.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+/// A connected stream: a closed set, no trait object.
+#[derive(Debug)]
+pub enum Stream {
+    /// TCP over IPv4 or IPv6.
+    Tcp(TcpStream),
+    /// A UNIX socket.
+    Unix(UnixStream),
+    /// The tests' network.
+    #[cfg(feature = "memory")]
+    Memory(crate::memory::MemoryStream),
+}
+
+/// What a look at an idle connection showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// Nothing to read: it is as it was left.
+    Quiet,
+    /// Bytes nobody asked for, the end of the stream, or an error.
+    Stale,
+}
+
+impl Stream {
+    /// Waits until a read would not block: bytes, the end or an error are there.
+    ///
+    /// # Errors
+    /// What the driver says when it is shutting down.
+    pub fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Stream::Tcp(stream) => stream.poll_read_ready(cx),
+            Stream::Unix(stream) => stream.poll_read_ready(cx),
+            #[cfg(feature = "memory")]
+            Stream::Memory(stream) => stream.poll_read_ready(cx),
+        }
+    }
+
+    /// Reads what is there, at most `room`. 0 is the end of the stream.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(room);
+        match self {
+            Stream::Tcp(stream) => ready!(Pin::new(stream).poll_read(cx, &mut buffer))?,
+            Stream::Unix(stream) => ready!(Pin::new(stream).poll_read(cx, &mut buffer))?,
+            #[cfg(feature = "memory")]
+            Stream::Memory(stream) => return stream.poll_read(cx, room),
+        }
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+
+    /// Writes from several places at once and says how much was taken.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub fn poll_write_vectored(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Stream::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            #[cfg(feature = "memory")]
+            Stream::Memory(stream) => stream.poll_write_vectored(cx, slices),
+        }
+    }
+
+    /// Sends a FIN; reading goes on.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            #[cfg(feature = "memory")]
+            Stream::Memory(stream) => {
+                stream.shutdown();
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+
+    /// Makes the close that follows a reset, so that the peer cannot take what it has for whole.
+    pub fn reset_on_close(&mut self) {
+        match self {
+            // A socket that is closed already cannot be reset; there is nothing to do about it.
+            Stream::Tcp(stream) => drop(stream.set_zero_linger()),
+            Stream::Unix(_) => {}
+            #[cfg(feature = "memory")]
+            Stream::Memory(stream) => stream.reset(),
+        }
+    }
+
+    /// What the driver already knows of an idle connection; no system call.
+    pub fn glance(&mut self) -> Probe {
+        let mut cx = Context::from_waker(Waker::noop());
+        match self.poll_read_ready(&mut cx) {
+            Poll::Pending => Probe::Quiet,
+            Poll::Ready(_) => self.probe(),
+        }
+    }
+
+    /// What the kernel knows of an idle connection: one `recv` that takes nothing.
+    pub fn probe(&mut self) -> Probe {
+        use rustix::net::{RecvFlags, recv};
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let mut byte = [0_u8; 1];
+        let seen = match self {
+            Stream::Tcp(stream) => recv(&*stream, &mut byte, flags).map(|(_, count)| count),
+            Stream::Unix(stream) => recv(&*stream, &mut byte, flags).map(|(_, count)| count),
+            #[cfg(feature = "memory")]
+            Stream::Memory(stream) => return stream.probe(),
+        };
+        match seen {
+            Err(rustix::io::Errno::AGAIN) => Probe::Quiet,
+            Ok(_) | Err(_) => Probe::Stale,
+        }
+    }
+}
+
+/// A listening socket registered with this worker's driver.
+#[derive(Debug)]
+pub enum Acceptor {
+    /// TCP.
+    Tcp(tokio::net::TcpListener),
+    /// UNIX.
+    Unix(tokio::net::UnixListener),
+}
+
+impl Acceptor {
+    /// Registers a bound and listening TCP socket.
+    ///
+    /// # Errors
+    /// What the driver says.
+    pub fn tcp(listener: std::net::TcpListener) -> io::Result<Acceptor> {
+        listener.set_nonblocking(true)?;
+        tokio::net::TcpListener::from_std(listener).map(Acceptor::Tcp)
+    }
+
+    /// Registers a bound and listening UNIX socket.
+    ///
+    /// # Errors
+    /// What the driver says.
+    pub fn unix(listener: std::os::unix::net::UnixListener) -> io::Result<Acceptor> {
+        listener.set_nonblocking(true)?;
+        tokio::net::UnixListener::from_std(listener).map(Acceptor::Unix)
+    }
+
+    /// Takes the next connection.
+    ///
+    /// # Errors
+    /// What `accept` says: for this one connection, or of the process (no descriptors left).
+    pub fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(Stream, Option<std::net::SocketAddr>)>> {
+        match self {
+            Acceptor::Tcp(listener) => {
+                let (stream, peer) = ready!(listener.poll_accept(cx))?;
+                Poll::Ready(Ok((Stream::Tcp(stream), Some(peer))))
+            }
+            Acceptor::Unix(listener) => {
+                let (stream, _) = ready!(listener.poll_accept(cx))?;
+                Poll::Ready(Ok((Stream::Unix(stream), None)))
+            }
+        }
+    }
+}
+
+/// Opens a TCP connection with Nagle's algorithm off.
+///
+/// # Errors
+/// What `connect` says.
+pub async fn dial_tcp(address: std::net::SocketAddr) -> io::Result<Stream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(Stream::Tcp(stream))
+}
+
+/// Opens a connection to a UNIX socket.
+///
+/// # Errors
+/// What `connect` says.
+pub async fn dial_unix(path: &std::path::Path) -> io::Result<Stream> {
+    UnixStream::connect(path).await.map(Stream::Unix)
+}

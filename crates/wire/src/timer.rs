@@ -1,0 +1,64 @@
+//! The clock and the timers of the process. One of the few files that name the driver.
+
+use gatehouse_core::moment::Moment;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::OnceLock;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep};
+
+static ORIGIN: OnceLock<Instant> = OnceLock::new();
+
+fn origin() -> Instant {
+    *ORIGIN.get_or_init(Instant::now)
+}
+
+/// Now, by the driver's clock: tests pause it.
+pub fn now() -> Moment {
+    Moment::from_nanos(u64::try_from(origin().elapsed().as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// Waits.
+pub async fn sleep(wait: Duration) {
+    tokio::time::sleep(wait).await;
+}
+
+/// One connection's deadline. It is armed lazily: a deadline that moves away costs nothing, and
+/// only one that comes nearer than what is armed touches the driver. A connection that keeps
+/// busy therefore pays for a timer about once a timeout, not once a request.
+#[derive(Debug)]
+pub struct Timer {
+    sleep: Pin<Box<Sleep>>,
+    armed: Moment,
+}
+
+impl Timer {
+    /// A timer armed for `wait` from now.
+    pub fn after(wait: Duration) -> Timer {
+        Timer { sleep: Box::pin(tokio::time::sleep(wait)), armed: now().after(wait) }
+    }
+
+    /// Ready once `deadline` has passed.
+    pub fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Moment) -> Poll<()> {
+        if deadline < self.armed {
+            self.arm(deadline);
+        }
+        loop {
+            ready!(self.sleep.as_mut().poll(cx));
+            if now() >= deadline {
+                return Poll::Ready(());
+            }
+            self.arm(deadline);
+        }
+    }
+
+    fn arm(&mut self, deadline: Moment) {
+        let at = origin() + Duration::from_nanos(deadline.nanos().min(FAR_NANOS));
+        self.sleep.as_mut().reset(at);
+        self.armed = deadline;
+    }
+}
+
+/// Deadlines past this are clamped: 30 years, well inside what an `Instant` holds.
+const FAR_NANOS: u64 = 30 * 365 * 24 * 3600 * 1_000_000_000;
