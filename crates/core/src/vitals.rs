@@ -39,14 +39,15 @@ impl EndpointVitals {
         self.connections.load(Relaxed)
     }
 
-    /// Takes a place in flight unless `cap` are taken.
+    /// Takes a place in flight unless `cap` are taken. With a cap no other asker ever sees a place
+    /// that is not kept, so the last free place cannot be refused to two at once.
     pub fn try_enter(&self, cap: Option<u32>) -> bool {
-        let before = self.in_flight.fetch_add(1, Relaxed);
-        if cap.is_some_and(|cap| before >= cap) {
-            self.in_flight.fetch_sub(1, Relaxed);
-            return false;
-        }
-        true
+        let Some(cap) = cap else {
+            self.in_flight.fetch_add(1, Relaxed);
+            return true;
+        };
+        let enter = |taken: u32| (taken < cap).then_some(taken + 1);
+        self.in_flight.fetch_update(Relaxed, Relaxed, enter).is_ok()
     }
 
     /// Gives a place in flight back.
