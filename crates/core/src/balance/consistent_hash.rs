@@ -135,3 +135,76 @@ impl CrcHash {
         picked.or_else(|| scan(&self.members, hash as usize % self.members.len(), take))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Address;
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+
+    fn ring(texts: impl Iterator<Item = String>, weight: impl Fn(usize) -> u16) -> Points {
+        let list: Vec<Endpoint> = texts
+            .enumerate()
+            .map(|(at, text)| Endpoint {
+                text: text.into(),
+                address: Address::Ip(SocketAddr::from(([127, 0, 0, 1], 1))),
+                authority: "".into(),
+                base_path: "".into(),
+                weight: weight(at),
+                connections_max: None,
+                backup: false,
+                vitals: Arc::default(),
+            })
+            .collect();
+        let members = (0..list.len() as u16).map(EndpointId).collect();
+        ConsistentHash::new(Group { list: &list, members }, None).points
+    }
+
+    fn address(at: usize) -> String {
+        format!("10.0.{}.{}:8080", at / 256, at % 256)
+    }
+
+    #[test]
+    fn no_endpoint_owns_more_than_a_quarter_above_its_share() {
+        let spellings: [fn(usize) -> String; 3] =
+            [address, |at| format!("http://backend-{at}.internal:9000/base"), |at| format!("{at}")];
+        let counts = (2..=40).chain([64, 100, 200, 400, 700, 1_000]);
+        for count in counts {
+            for spelling in spellings {
+                for weight in [1, 3, 50] {
+                    let shares = ring((0..count).map(spelling), |_| weight).shares(count);
+                    let most = shares.iter().fold(0.0_f64, |most, share| most.max(*share));
+                    let least = shares.iter().fold(1.0_f64, |least, share| least.min(*share));
+                    let fair = 1.0 / count as f64;
+                    assert!(most <= 1.25 * fair, "{count} {}: {}", spelling(0), most / fair);
+                    assert!(least >= 0.75 * fair, "{count} {}: {}", spelling(0), least / fair);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn weights_are_followed() {
+        let weight = |at| 1 + (at % 10) as u16;
+        let shares = ring((0..200).map(address), weight).shares(200);
+        let total: f64 = (0..200).map(|at| f64::from(weight(at))).sum();
+        for (at, share) in shares.iter().enumerate() {
+            let fair = f64::from(weight(at)) / total;
+            let points = 400.0 / 5.5 * f64::from(weight(at));
+            assert!((share / fair - 1.0).abs() <= 4.0 / points.sqrt(), "{at}: {}", share / fair);
+        }
+    }
+
+    #[test]
+    fn the_number_of_points_is_bounded() {
+        let points =
+            |count: usize, weight: fn(usize) -> u16| ring((0..count).map(address), weight).len();
+        assert_eq!(points(2, |_| 1), 1_024);
+        assert_eq!(points(3, |_| 50), 1_200);
+        for weight in [(|_| 1) as fn(usize) -> u16, |_| u16::MAX, |at| 1 + (at * 6) as u16] {
+            assert!(points(10_000, weight) <= POINTS_MAX as usize);
+        }
+        assert_eq!(points(2, |at| if at == 0 { 1 } else { u16::MAX }), 1_025);
+    }
+}

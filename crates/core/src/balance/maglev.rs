@@ -86,3 +86,50 @@ fn table(size: usize, hashes: &[u64], weights: &[u32]) -> Vec<u16> {
     }
     table
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shares(size: usize, weights: &[u32]) -> Vec<usize> {
+        let hashes: Vec<u64> =
+            (0..weights.len()).map(|at| hash64(format!("e{at}").as_bytes())).collect();
+        let mut shares = vec![0; weights.len()];
+        for place in table(size, &hashes, weights) {
+            shares[usize::from(place)] += 1;
+        }
+        shares
+    }
+
+    #[test]
+    fn equal_endpoints_own_equally_many_slots() {
+        for (size, count) in [(65_537, 2), (65_537, 3), (65_537, 655), (655_373, 1_000)] {
+            let shares = shares(size, &vec![1; count]);
+            let each = size / count;
+            assert!(shares.iter().all(|own| *own == each || *own == each + 1), "{count}");
+        }
+    }
+
+    #[test]
+    fn slots_follow_the_weights_to_within_two() {
+        let weights: Vec<u32> = (0..300).map(|at| 1 + at % 7).collect();
+        let total: u32 = weights.iter().sum();
+        for (own, weight) in shares(65_537, &weights).iter().zip(&weights) {
+            let fair = 65_537.0 * f64::from(*weight) / f64::from(total);
+            assert!((*own as f64 - fair).abs() <= 2.0, "{own} {fair}");
+        }
+    }
+
+    #[test]
+    fn every_slot_of_the_largest_table_is_taken() {
+        let weights: Vec<u32> = (0..10_000).map(|at| 1 + at * 6).collect();
+        assert_eq!(shares(655_373, &weights).iter().sum::<usize>(), 655_373);
+    }
+
+    #[test]
+    fn table_sizes_are_prime() {
+        for size in TABLE_SIZES {
+            assert!((2..1_000).all(|factor| size % factor != 0), "{size}");
+        }
+    }
+}

@@ -36,3 +36,24 @@ impl Points {
             .filter(move |id| last.replace(*id) != Some(*id))
     }
 }
+
+#[cfg(test)]
+impl Points {
+    /// What each of `count` endpoints owns of the circle.
+    pub(super) fn shares(&self, count: usize) -> Vec<f64> {
+        let mut shares = vec![0.0; count];
+        let last = self.0.last().map_or(0, |point| *point >> 16);
+        let mut before = last as f64 - (1_u64 << 48) as f64;
+        for point in &self.0 {
+            let place = (*point >> 16) as f64;
+            shares[usize::from(*point as u16)] += (place - before) / (1_u64 << 48) as f64;
+            before = place;
+        }
+        shares
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}

@@ -1,0 +1,14 @@
+//! What `gatehouse-core` promises, proved from outside.
+
+mod allocations;
+mod asking;
+mod concurrent_picks;
+mod golden;
+mod hashing;
+mod oracle;
+mod pool;
+mod precedence;
+mod rewriting;
+mod scale;
+mod sharing;
+mod ties;
