@@ -165,6 +165,7 @@ fn names_that_say_nothing_are_caught() {
     catches("crates/core/src/a.rs", "\nfn get_pool() {}", 2, "names");
     catches("crates/core/src/a.rs", "fn handle_request() {}", 1, "names");
     passes("crates/core/src/a.rs", "fn a() { b.get_mut(0); get_x(); }");
+    passes("crates/core/tests/a.rs", "fn get_includes_head() {}");
 }
 
 #[test]

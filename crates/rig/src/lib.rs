@@ -1,1 +1,18 @@
-//! (see Cargo.toml)
+//! Tests, demonstrates and measures the gateway from the outside: origins, scripted peers, the
+//! gateway as a process, a plain relay and a closed-loop load.
+//!
+//! It speaks HTTP with code of its own, so that a fault of the gateway's cannot hide in its tests.
+//! Nothing but the `gatehouse` binary (for `demo` and `bench`) may depend on it outside of tests.
+
+mod checksum;
+
+pub mod origin;
+mod poller;
+pub mod process;
+pub mod script;
+
+mod slab;
+mod socket;
+mod wait;
+
+pub use wait::wait_until;

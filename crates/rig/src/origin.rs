@@ -1,0 +1,164 @@
+//! An HTTP/1.1 origin over real sockets, on a thread of its own: for `demo`, for tests from end to
+//! end, and fast enough to measure proxies against. It holds no body in memory.
+//!
+//! | Path | Answer |
+//! |---|---|
+//! | `/echo` | what it saw of the request, as JSON |
+//! | `/bytes/N` | N bytes with Content-Length |
+//! | `/chunked/N`, `/trailers/N` | N bytes in chunks; the second with the checksum as a trailer |
+//! | `/until-close/N` | N bytes that end with the connection |
+//! | `/checksum/N` | the CRC-32 of those N bytes, as eight hexadecimal digits |
+//! | `/sink`, `/drain` | length of the upload; the first also its CRC-32 |
+//! | `/early` | answers before it reads the request body |
+//! | `/slow/MS` | answers after MS milliseconds |
+//! | `/status/N` | that status; 1xx is followed by 200 |
+//! | `/close` | answers, then closes |
+//! | `/truncate/N` | promises N bytes, sends half, closes |
+//! | `/reset` | resets the connection instead of answering |
+//! | anything else | its name |
+
+mod answer;
+mod asked;
+mod connection;
+mod engine;
+mod output;
+mod request;
+mod upload;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use crate::poller::Waker;
+use engine::{Engine, Order};
+
+/// What the origin counts, readable while it runs.
+#[derive(Debug, Default)]
+struct Counts {
+    requests: AtomicU64,
+    connections: AtomicU64,
+    open: AtomicU64,
+}
+
+/// A running origin; dropping it stops it.
+#[derive(Debug)]
+pub struct Origin {
+    name: String,
+    address: SocketAddr,
+    counts: Arc<Counts>,
+    order: Arc<Order>,
+    thread: Option<(JoinHandle<()>, Waker)>,
+}
+
+impl Origin {
+    /// Starts an origin on a free port of the loopback.
+    ///
+    /// # Errors
+    ///
+    /// When there is no port, descriptor or thread to be had.
+    pub fn start(name: &str) -> io::Result<Self> {
+        Self::start_at(name, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+    }
+
+    /// Starts an origin on `address`.
+    ///
+    /// # Errors
+    ///
+    /// When the address is in use, or there is no descriptor or thread to be had.
+    pub fn start_at(name: &str, address: SocketAddr) -> io::Result<Self> {
+        let mut origin = Self {
+            name: name.to_owned(),
+            address,
+            counts: Arc::default(),
+            order: Arc::default(),
+            thread: None,
+        };
+        origin.restart()?;
+        Ok(origin)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it calls itself in `X-Origin`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Request heads it has read since it was first started.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.counts.requests.load(Ordering::Relaxed)
+    }
+
+    /// Connections it has accepted since it was first started.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.counts.connections.load(Ordering::Relaxed)
+    }
+
+    /// Connections that are open now.
+    #[must_use]
+    pub fn open_connections(&self) -> u64 {
+        self.counts.open.load(Ordering::Relaxed)
+    }
+
+    /// Closes the listener and every connection; its port refuses connections when this returns.
+    pub fn stop(&mut self) {
+        self.order.stop();
+        self.end();
+    }
+
+    /// As [`Origin::stop`], but every connection is reset, as when a process dies with work undone.
+    pub fn kill(&mut self) {
+        self.order.kill();
+        self.end();
+    }
+
+    /// Starts again on the same port, after [`Origin::stop`] or [`Origin::kill`]; the counts go on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Origin::start_at`].
+    pub fn restart(&mut self) -> io::Result<()> {
+        self.stop();
+        self.order = Arc::default();
+        let order = Arc::clone(&self.order);
+        let engine = Engine::start(&self.name, self.address, Arc::clone(&self.counts), order)?;
+        self.address = engine.address();
+        let waker = engine.waker();
+        let thread = std::thread::Builder::new().name(format!("origin {}", self.name));
+        self.thread = Some((thread.spawn(move || engine.run())?, waker));
+        Ok(())
+    }
+
+    /// Runs until the process ends: for a process that is nothing but an origin.
+    pub fn join(mut self) {
+        if let Some((thread, _)) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+
+    fn end(&mut self) {
+        let Some((thread, waker)) = self.thread.take() else { return };
+        waker.wake();
+        assert!(thread.join().is_ok(), "origin {}: its thread panicked", self.name);
+    }
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        self.order.stop();
+        if let Some((thread, waker)) = self.thread.take() {
+            waker.wake();
+            // A panic here would abort a test that is failing already.
+            let _ = thread.join();
+        }
+    }
+}

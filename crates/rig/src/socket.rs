@@ -1,0 +1,92 @@
+//! Non-blocking TCP sockets: listen, accept, move bytes, end.
+
+use std::io::{self, IoSlice};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::sockopt::{set_socket_linger, set_tcp_nodelay};
+use rustix::net::{
+    RecvFlags, SendFlags, Shutdown, SocketFlags, accept_with, listen as listen_again, recv, send,
+    shutdown,
+};
+
+/// Connections the kernel holds for us before they are accepted.
+const BACKLOG: i32 = 4096;
+
+/// What moving bytes came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Moved {
+    Bytes(usize),
+    /// Nothing can be moved now.
+    Blocked,
+    /// The peer has ended its side; only from reading.
+    Ended,
+    /// The connection is gone.
+    Broken,
+}
+
+/// Opens a listening socket and says its address. Port 0 asks for a free one.
+///
+/// # Errors
+///
+/// When the address is in use or not ours.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
+    let listener = TcpListener::bind(address)?;
+    let address = listener.local_addr()?;
+    listener.set_nonblocking(true)?;
+    // Accepted sockets inherit it, which saves a call for each.
+    set_tcp_nodelay(&listener, true)?;
+    // The standard library's backlog is too short for benchmarks.
+    listen_again(&listener, BACKLOG)?;
+    Ok((listener.into(), address))
+}
+
+/// The next waiting connection; none when there is none or it is already gone.
+pub(crate) fn accept(listener: &OwnedFd) -> Option<OwnedFd> {
+    accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC).ok()
+}
+
+pub(crate) fn read(socket: &OwnedFd, buffer: &mut [u8]) -> Moved {
+    loop {
+        match recv(socket, &mut *buffer, RecvFlags::empty()) {
+            Ok((0, _)) => return Moved::Ended,
+            Ok((count, _)) => return Moved::Bytes(count),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Moved::Blocked,
+            Err(_) => return Moved::Broken,
+        }
+    }
+}
+
+pub(crate) fn write(socket: &OwnedFd, bytes: &[u8]) -> Moved {
+    written(|| send(socket, bytes, SendFlags::NOSIGNAL))
+}
+
+/// Rust programs ignore SIGPIPE, so a broken connection is an error here too.
+pub(crate) fn write_all_of(socket: &OwnedFd, slices: &[IoSlice<'_>]) -> Moved {
+    written(|| rustix::io::writev(socket, slices))
+}
+
+fn written(mut call: impl FnMut() -> Result<usize, Errno>) -> Moved {
+    loop {
+        match call() {
+            Ok(count) => return Moved::Bytes(count),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Moved::Blocked,
+            Err(_) => return Moved::Broken,
+        }
+    }
+}
+
+/// Says that nothing more will be written.
+pub(crate) fn end(socket: &OwnedFd) {
+    // It fails when the peer is gone, and then there is nobody to tell.
+    let _ = shutdown(socket, Shutdown::Write);
+}
+
+/// Closes with a reset instead of an end.
+pub(crate) fn reset(socket: OwnedFd) {
+    let _ = set_socket_linger(&socket, Some(Duration::ZERO));
+}
