@@ -1,1 +1,3 @@
-//! (see Cargo.toml)
+//! Steers: configuration, admin, metrics, access log.
+
+pub mod config;

@@ -1,0 +1,202 @@
+//! Listeners: what they bind, whom they believe, what their clients may cost.
+
+use super::super::problem::{Kind, Problem};
+use super::super::source::Place;
+use super::super::tree::{Table, Text};
+use super::merge::Merged;
+use super::{Fault, Lower};
+use gatehouse_core::plan::{Bind, Cidr, ClientLimits, ListenerPlan};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+
+/// The most listeners a Plan holds.
+const LISTENERS_MAX: usize = 64;
+/// The longest path a UNIX socket's address holds, its end included (unix(7)).
+const UNIX_PATH_BYTES_MAX: usize = 108;
+
+impl Lower<'_> {
+    /// All listeners; those that cannot be lowered are left out, their names kept.
+    pub(super) fn listeners(&mut self, merged: &Merged<'_>) -> Vec<ListenerPlan> {
+        let mut plans: Vec<ListenerPlan> = Vec::new();
+        let mut bound: Vec<(Bind, Place)> = Vec::new();
+        for named in &merged.listeners {
+            self.listeners.add(&named.name, named.place, self.report);
+            let Some(table) = named.item.table() else { continue };
+            let Some((bind, place)) = self.bind(table) else { continue };
+            if let Some((_, first)) = bound.iter().find(|(other, _)| overlap(other, &bind)) {
+                let reason = format!("{} is taken by another listener", show_bind(&bind));
+                let problem = Problem::error(Kind::Duplicate, place, reason);
+                self.report.add(problem.related(*first, "here"));
+            }
+            bound.push((bind.clone(), place));
+            let trusted_proxies = self.ranges(table);
+            let limits = self.limits(table.table("limits"));
+            plans.push(ListenerPlan { name: named.name.clone(), bind, trusted_proxies, limits });
+        }
+        if let Some(extra) = merged.listeners.get(LISTENERS_MAX) {
+            let reason = format!("more than {LISTENERS_MAX} listeners");
+            self.error(Kind::BadValue, extra.place, reason);
+        }
+        plans
+    }
+
+    fn bind(&mut self, table: &Table) -> Option<(Bind, Place)> {
+        let Text { text, place } = table.text("bind")?;
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = self.unix_path(path, place)?;
+            return Some((Bind::Unix(path), place));
+        }
+        match parse_bind(text) {
+            Ok(address) => Some((Bind::Ip(address), place)),
+            Err(fault) => {
+                self.fault(place, fault);
+                None
+            }
+        }
+    }
+
+    /// The path of a UNIX socket, relative to the file it stands in.
+    pub(super) fn unix_path(&mut self, path: &str, place: Place) -> Option<std::path::PathBuf> {
+        let resolved = self.sources.resolve(place, path);
+        let bytes = resolved.as_os_str().len();
+        let fault = if path.is_empty() {
+            Fault::bad("unix: without a path").hint("write \"unix:/run/gatehouse.sock\"")
+        } else if path.contains('\0') {
+            Fault::bad("a NUL in a path")
+        } else if bytes >= UNIX_PATH_BYTES_MAX {
+            Fault::bad(format!(
+                "a UNIX socket's path of {bytes} bytes; {} is the most",
+                UNIX_PATH_BYTES_MAX - 1
+            ))
+        } else {
+            return Some(resolved);
+        };
+        self.fault(place, fault);
+        None
+    }
+
+    fn ranges(&mut self, table: &Table) -> Vec<Cidr> {
+        let mut ranges = Vec::new();
+        for Text { text, place } in table.texts("trusted-proxies") {
+            match parse_range(text) {
+                Ok(range) => ranges.push(range),
+                Err(fault) => self.fault(place, fault),
+            }
+        }
+        ranges
+    }
+
+    fn limits(&mut self, table: Option<&Table>) -> ClientLimits {
+        let usual = ClientLimits::default();
+        let Some(table) = table else { return usual };
+        let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        let limits = ClientLimits {
+            head_bytes_max: table.bytes("head-bytes").map_or(usual.head_bytes_max, small),
+            fields_max: table
+                .count("fields")
+                .map_or(usual.fields_max, |count| u16::try_from(count).unwrap_or(u16::MAX)),
+            target_bytes_max: table.bytes("target-bytes").map_or(usual.target_bytes_max, small),
+            body_bytes_max: table.bytes("body-bytes"),
+            connections_max: table.count("connections").map_or(usual.connections_max, small),
+            head_timeout: table.duration("head-timeout").unwrap_or(usual.head_timeout),
+            idle_timeout: table.duration("idle-timeout").unwrap_or(usual.idle_timeout),
+            body_rate_min: table.bytes("body-rate").map_or(usual.body_rate_min, small),
+        };
+        if let Some(entry) = table.entry("target-bytes")
+            && limits.target_bytes_max > limits.head_bytes_max
+        {
+            let reason = format!(
+                "`target-bytes` of {} can never be reached: the whole head has at most {} bytes",
+                limits.target_bytes_max, limits.head_bytes_max
+            );
+            let hint = "raise `head-bytes` above it";
+            self.error_hint(Kind::NotApplicable, entry.item.place, reason, hint);
+        }
+        limits
+    }
+}
+
+/// Whether two listeners could not be told apart. Port 0 is any free port.
+pub(super) fn overlap(one: &Bind, other: &Bind) -> bool {
+    match (one, other) {
+        (Bind::Unix(one), Bind::Unix(other)) => one == other,
+        (Bind::Ip(one), Bind::Ip(other)) => {
+            let any = one.ip().is_unspecified() && other.ip().is_unspecified();
+            one.port() == other.port() && one.port() != 0 && (any || one.ip() == other.ip())
+        }
+        (Bind::Ip(_), Bind::Unix(_)) | (Bind::Unix(_), Bind::Ip(_)) => false,
+    }
+}
+
+fn show_bind(bind: &Bind) -> String {
+    match bind {
+        Bind::Ip(address) => address.to_string(),
+        Bind::Unix(path) => format!("unix:{}", path.display()),
+    }
+}
+
+/// Whether this is an address without a port.
+pub(super) fn port_missing(text: &str) -> bool {
+    text.parse::<IpAddr>().is_ok()
+}
+
+fn parse_bind(text: &str) -> Result<SocketAddr, Fault> {
+    let port = |text: &str| text.parse::<u16>().ok().filter(|_| !text.starts_with('+'));
+    if let Some(port) = text.strip_prefix(':').and_then(port) {
+        return Ok(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port));
+    }
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Ok(address);
+    }
+    let fault = Fault::bad(format!("\"{}\" is no address to listen on", text.escape_debug()));
+    Err(match text.rsplit_once(':') {
+        _ if port(text).is_some() => fault.hint(format!("write \":{text}\"")),
+        _ if text.parse::<Ipv6Addr>().is_ok() => fault.hint(format!("write \"[{text}]:8080\"")),
+        _ if port_missing(text) => fault.hint(format!("add a port: \"{text}:8080\"")),
+        Some(("*", port)) => fault.hint(format!("write \":{port}\"")),
+        Some(("localhost", port)) => fault.hint(format!("write \"127.0.0.1:{port}\"")),
+        _ if Path::new(text).is_absolute() => fault.hint(format!("write \"unix:{text}\"")),
+        _ => fault.hint("write \":8080\", \"127.0.0.1:8080\" or \"unix:/path\""),
+    })
+}
+
+/// A range of addresses, or one.
+fn parse_range(text: &str) -> Result<Cidr, Fault> {
+    let bad = || Fault::bad(format!("\"{}\" is no range of addresses", text.escape_debug()));
+    let (address, prefix) = match text.split_once('/') {
+        Some((address, prefix)) => (address, Some(prefix)),
+        None => (text, None),
+    };
+    let address: IpAddr =
+        address.parse().map_err(|_| bad().hint("write \"10.0.0.0/8\" or \"2001:db8::/32\""))?;
+    if let IpAddr::V6(v6) = address
+        && let Some(v4) = v6.to_ipv4_mapped()
+    {
+        return Err(bad().hint(format!("write it as IPv4: {v4} also means {v6}")));
+    }
+    let width = if address.is_ipv4() { 32 } else { 128 };
+    let prefix = match prefix.map(str::parse::<u8>) {
+        None => width,
+        Some(Ok(prefix)) if prefix <= width => prefix,
+        Some(_) => return Err(bad().hint(format!("the prefix is a number from 0 to {width}"))),
+    };
+    let start = masked(address, prefix);
+    if start != address {
+        return Err(bad().hint(format!("the range starts at \"{start}/{prefix}\"")));
+    }
+    Ok(Cidr { address, prefix })
+}
+
+fn masked(address: IpAddr, prefix: u8) -> IpAddr {
+    let prefix = u32::from(prefix);
+    match address {
+        IpAddr::V4(v4) => {
+            let mask = u32::MAX.checked_shl(32 - prefix).unwrap_or(0);
+            IpAddr::V4((v4.to_bits() & mask).into())
+        }
+        IpAddr::V6(v6) => {
+            let mask = u128::MAX.checked_shl(128 - prefix).unwrap_or(0);
+            IpAddr::V6((v6.to_bits() & mask).into())
+        }
+    }
+}

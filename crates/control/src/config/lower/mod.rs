@@ -1,0 +1,159 @@
+//! From a tree that agrees with the schema to a Plan.
+//!
+//! What only makes sense together is checked here: names, places where an option cannot apply,
+//! patterns, ties. Everything wrong is reported; a Plan comes out only where nothing is.
+
+mod action;
+mod edits;
+mod endpoint;
+mod expect;
+mod listener;
+mod matcher;
+mod merge;
+mod names;
+mod pattern;
+mod route;
+mod settings;
+mod shadow;
+mod upstream;
+mod warn;
+
+pub use expect::{Expect, Expected};
+pub use settings::{AccessFormat, AccessLogSpec, AccessTo};
+
+use super::problem::{Kind, Problem, Report};
+use super::source::{Place, Sources};
+use super::tree::Table;
+use super::{Lowered, Places};
+use gatehouse_core::plan::{Plan, PlanParts, RoutePlan, UpstreamPlan};
+use gatehouse_core::route::{RouteRule, Router};
+use merge::Merged;
+use names::Names;
+
+/// What is being built, and where problems go.
+pub(crate) struct Lower<'a> {
+    report: &'a mut Report,
+    sources: &'a Sources,
+    listeners: Names,
+    routes: Names,
+    upstreams: Names,
+    upstream_plans: Vec<UpstreamPlan>,
+    /// Whether a route sends to the upstream of this id.
+    upstream_used: Vec<bool>,
+    route_plans: Vec<RoutePlan>,
+    rules: Vec<RouteRule>,
+    /// Where each of `rules` stands. Routes that could not be lowered are in neither.
+    rule_places: Vec<Place>,
+}
+
+/// Lowers the files of a configuration.
+pub(crate) fn lower(trees: &[Table], sources: &Sources, report: &mut Report) -> Option<Lowered> {
+    let merged = Merged::of(trees, report);
+    let mut lower = Lower {
+        report,
+        sources,
+        listeners: Names::new("listener"),
+        routes: Names::new("route"),
+        upstreams: Names::new("upstream"),
+        upstream_plans: Vec::new(),
+        upstream_used: Vec::new(),
+        route_plans: Vec::new(),
+        rules: Vec::new(),
+        rule_places: Vec::new(),
+    };
+    let listeners = lower.listeners(&merged);
+    lower.named_upstreams(&merged);
+    lower.all_routes(&merged);
+    let expects = lower.expects(&merged);
+    let settings = lower.settings(&merged, &listeners);
+    lower.emptiness(&merged);
+    lower.unused_upstreams();
+    let places = Places {
+        listeners: lower.listeners.places(),
+        routes: lower.rule_places.clone(),
+        upstreams: lower.upstreams.places(),
+    };
+    let rules = lower.shadowed();
+    if lower.report.errors() > 0 {
+        lower.ties(rules);
+        return None;
+    }
+    let parts = PlanParts {
+        listeners,
+        rules,
+        routes: lower.route_plans,
+        upstreams: lower.upstream_plans,
+        drain: settings.drain,
+        access_log: settings.access_log.format != AccessFormat::Off,
+    };
+    match Plan::new(parts) {
+        Ok(plan) => Some(Lowered {
+            plan,
+            workers: settings.workers,
+            admin: settings.admin,
+            access_log: settings.access_log,
+            expects,
+            places,
+        }),
+        Err(ties) => {
+            for tie in ties {
+                let of = |id: gatehouse_core::plan::RouteId| places.routes[id.0 as usize];
+                report.add(tie_problem(of(tie.first), of(tie.second)));
+            }
+            None
+        }
+    }
+}
+
+impl Lower<'_> {
+    /// Reports ties among the routes that could be lowered, where others could not.
+    fn ties(&mut self, rules: Vec<RouteRule>) {
+        for tie in Router::new(rules).err().unwrap_or_default() {
+            let of = |id: gatehouse_core::plan::RouteId| self.rule_places[id.0 as usize];
+            self.report.add(tie_problem(of(tie.first), of(tie.second)));
+        }
+    }
+
+    fn error(&mut self, kind: Kind, place: Place, reason: impl Into<String>) {
+        self.report.add(Problem::error(kind, place, reason));
+    }
+
+    fn error_hint(
+        &mut self,
+        kind: Kind,
+        place: Place,
+        reason: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.report.add(Problem::error(kind, place, reason).hint(hint));
+    }
+
+    fn fault(&mut self, place: Place, fault: Fault) {
+        self.report.add(Problem::error(fault.kind, place, fault.reason).hint_if(fault.hint));
+    }
+}
+
+/// Why a text cannot be lowered; whoever reads it knows the place.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    kind: Kind,
+    reason: String,
+    hint: Option<String>,
+}
+
+impl Fault {
+    fn bad(reason: impl Into<String>) -> Fault {
+        Fault { kind: Kind::BadValue, reason: reason.into(), hint: None }
+    }
+
+    fn hint(self, hint: impl Into<String>) -> Fault {
+        Fault { hint: Some(hint.into()), ..self }
+    }
+}
+
+fn tie_problem(first: Place, second: Place) -> Problem {
+    let reason = "no request could tell this route from another";
+    Problem::error(Kind::Tie, second, reason)
+        .related(first, "the other route")
+        .hint("give one of them another host, path or further matcher")
+}

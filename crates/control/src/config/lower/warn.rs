@@ -1,0 +1,48 @@
+//! What can be run and is probably not what was meant.
+
+use super::super::problem::{Kind, Problem};
+use super::super::tree::Table;
+use super::super::units::show_duration;
+use super::Lower;
+use super::merge::Merged;
+
+impl Lower<'_> {
+    /// A gateway without a listener hears nobody; one without a route has nothing to say.
+    pub(super) fn emptiness(&mut self, merged: &Merged<'_>) {
+        if merged.listeners.is_empty() {
+            let reason = "there is no listener: nobody could come in";
+            let hint = "add `[listeners.web]` with `bind = \":8080\"`";
+            self.error_hint(Kind::Missing, merged.start, reason, hint);
+        }
+        if merged.routes.is_empty() {
+            let reason = "there is no route: every request would be answered 404";
+            let hint = "add `[[routes]]` with an `upstream`";
+            self.report.add(Problem::warning(Kind::Unused, merged.start, reason).hint(hint));
+        }
+    }
+
+    pub(super) fn unused_upstreams(&mut self) {
+        let places = self.upstreams.places();
+        for (id, _) in self.upstream_used.iter().enumerate().filter(|(_, used)| !**used) {
+            let name = &self.upstream_plans[id].name;
+            let reason = format!("no route sends to upstream {name}");
+            self.report.add(Problem::warning(Kind::Unused, places[id], reason));
+        }
+    }
+
+    /// A part of an exchange that may take longer than the whole.
+    pub(super) fn timeouts_that_contradict(&mut self, timeout: &Table) {
+        let Some(total) = timeout.duration("total") else { return };
+        for name in ["connect", "first-byte"] {
+            let (Some(part), Some(entry)) = (timeout.duration(name), timeout.entry(name)) else {
+                continue;
+            };
+            if part > total {
+                let (part, total) = (show_duration(part), show_duration(total));
+                let reason =
+                    format!("`{name}` of {part} can never pass: the whole may take {total}");
+                self.report.add(Problem::warning(Kind::Timeouts, entry.item.place, reason));
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What the operator wrote, understood and lowered into what the data plane obeys.
+//!
+//! One schema table says which keys there are; [`load`] reads a file by it, reports every problem
+//! at once with its place, and lowers the rest into a [`Plan`]. Nothing here opens a socket,
+//! resolves a name or keeps state.
+
+mod command_line;
+mod env;
+mod glob;
+mod json;
+mod layout;
+mod lower;
+mod near;
+mod probe;
+mod problem;
+mod read;
+mod render;
+mod schema;
+mod source;
+mod tree;
+mod understand;
+mod units;
+
+pub use command_line::{CommandLine, command_line_text};
+pub use env::{Env, ProcessEnv};
+pub use json::Json;
+pub use layout::{NotToml, layout};
+pub use lower::{AccessFormat, AccessLogSpec, AccessTo, Expect, Expected};
+pub use probe::{
+    Answer, Choice, Forwarded, ListenerWhy, Outcome, Question, QuestionFault, RouteVerdict, ask,
+    differences, parse_request,
+};
+pub use problem::{Kind, PROBLEMS_MAX, Problem, Related, Severity};
+pub use render::{Paint, problem_json, render};
+pub use schema::{json_schema, markdown};
+pub use source::{FileId, LineColumn, Place, Source, Sources};
+
+use gatehouse_core::plan::Plan;
+use problem::Report;
+use read::Reader;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use tree::Table;
+
+/// A configuration as it was read.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The files it was read from; every [`Place`] refers to them.
+    pub sources: Sources,
+    /// What is wrong with it, in the order of the places; at most [`PROBLEMS_MAX`].
+    pub problems: Vec<Problem>,
+    /// How many more problems there were.
+    pub left_out: usize,
+    /// What it means; `None` where one of the problems is an error.
+    pub lowered: Option<Lowered>,
+}
+
+/// What a configuration means.
+#[derive(Debug)]
+pub struct Lowered {
+    /// What the data plane obeys.
+    pub plan: Plan,
+    /// Threads that serve; `None` is one per core.
+    pub workers: Option<NonZeroUsize>,
+    /// Where the admin interface listens; always a loopback address.
+    pub admin: Option<SocketAddr>,
+    /// Where exchanges are logged, and how.
+    pub access_log: AccessLogSpec,
+    /// The `[[expect]]` rows.
+    pub expects: Vec<Expect>,
+    /// Where the plan's parts were written.
+    pub places: Places,
+}
+
+/// Where a plan's parts were written, in the order of their ids.
+#[derive(Debug, Default)]
+pub struct Places {
+    /// The listeners' names.
+    pub listeners: Vec<Place>,
+    /// The routes.
+    pub routes: Vec<Place>,
+    /// The upstreams' names; for one written inside a route, that.
+    pub upstreams: Vec<Place>,
+}
+
+/// How loading went, for whoever has to give an exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It can be run.
+    Fine,
+    /// What is written is wrong.
+    Refused,
+    /// The main file cannot be read.
+    Unreadable,
+}
+
+impl Loaded {
+    /// How it went.
+    pub fn verdict(&self) -> Verdict {
+        match &self.lowered {
+            Some(_) => Verdict::Fine,
+            None if self.problems.iter().any(|problem| problem.kind == Kind::Unreadable) => {
+                Verdict::Unreadable
+            }
+            None => Verdict::Refused,
+        }
+    }
+}
+
+/// Loads a configuration file and what it includes.
+pub fn load(path: &Path, env: &dyn Env) -> Loaded {
+    load_by(env, |reader| reader.main(path))
+}
+
+/// Loads a text as if it were a file called `name` in the current folder.
+pub fn load_text(name: &str, text: &str, env: &dyn Env) -> Loaded {
+    load_by(env, |reader| reader.text(name, text))
+}
+
+fn load_by(env: &dyn Env, read: impl FnOnce(&mut Reader<'_>)) -> Loaded {
+    let mut report = Report::default();
+    let mut sources = Sources::default();
+    let mut reader = Reader::new(env, &mut report, &mut sources);
+    read(&mut reader);
+    let trees: Vec<Table> = reader.trees;
+    let lowered = match trees.is_empty() {
+        true => None,
+        false => lower::lower(&trees, &sources, &mut report),
+    };
+    let (problems, left_out) = report.finish();
+    Loaded { sources, problems, left_out, lowered }
+}

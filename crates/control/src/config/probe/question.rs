@@ -1,0 +1,135 @@
+//! A request that is asked about.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// A request that is asked about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// Its method.
+    pub method: String,
+    /// Host and port as the client writes them.
+    pub authority: String,
+    /// The port the client dials.
+    pub port: u16,
+    /// Its path as sent.
+    pub path: String,
+    /// Its query without `?`.
+    pub query: Option<String>,
+    /// Its further fields, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// Where it comes from.
+    pub client: IpAddr,
+    /// The listener it comes in by; `None` leaves that to the port.
+    pub listener: Option<String>,
+}
+
+/// Why a question cannot be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QuestionFault {
+    /// The method is no token.
+    Method(String),
+    /// The URL is not absolute, or no URL.
+    Url(String),
+    /// There is no listener of this name.
+    Listener(String),
+}
+
+impl fmt::Display for QuestionFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            QuestionFault::Method(text) => write!(f, "\"{}\" is no method", text.escape_debug()),
+            QuestionFault::Url(text) => {
+                write!(f, "\"{}\" is no URL such as http://example.com/path", text.escape_debug())
+            }
+            QuestionFault::Listener(name) => {
+                write!(f, "there is no listener called \"{}\"", name.escape_debug())
+            }
+        }
+    }
+}
+
+/// A request from the local machine, by its method and its URL.
+///
+/// # Errors
+/// A method or a URL no client would send.
+pub fn parse_request(method: &str, url: &str) -> Result<Question, QuestionFault> {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if method.is_empty() || !method.bytes().all(token) {
+        return Err(QuestionFault::Method(method.to_owned()));
+    }
+    let fault = || QuestionFault::Url(url.to_owned());
+    let (scheme, rest) = url.split_once("://").ok_or_else(fault)?;
+    let usual_port = match scheme.to_ascii_lowercase().as_str() {
+        "http" => 80,
+        "https" => 443,
+        _ => return Err(fault()),
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, target) = rest.split_at(end);
+    // A client keeps the fragment to itself.
+    let target = target.split('#').next().unwrap_or("");
+    let port = port_of(authority).unwrap_or(Some(usual_port)).ok_or_else(fault)?;
+    let sendable = |byte: u8| byte > b' ' && byte != 0x7f;
+    let plain = !authority.is_empty() && !authority.contains('@') && authority.is_ascii();
+    if !plain || !url.bytes().all(sendable) {
+        return Err(fault());
+    }
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query.to_owned())),
+        None => (target, None),
+    };
+    Ok(Question {
+        method: method.to_owned(),
+        authority: authority.to_owned(),
+        port,
+        path: if path.is_empty() { "/".to_owned() } else { path.to_owned() },
+        query,
+        headers: Vec::new(),
+        client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        listener: None,
+    })
+}
+
+/// The port of an authority that has one; `Some(None)` where it is no port.
+fn port_of(authority: &str) -> Option<Option<u16>> {
+    let (_, port) = authority.rsplit_once(':').filter(|(_, port)| !port.ends_with(']'))?;
+    Some(port.parse().ok().filter(|port| *port > 0))
+}
+
+/// The host of an authority: lower case, no port, no trailing dot.
+pub(super) fn host_of(authority: &[u8]) -> Vec<u8> {
+    let name = match authority.iter().rposition(|byte| matches!(byte, b':' | b']')) {
+        Some(at) if authority[at] == b':' => &authority[..at],
+        _ => authority,
+    };
+    name.strip_suffix(b".").unwrap_or(name).to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_taken_apart_as_a_client_does() {
+        for (url, authority, port, path, query) in [
+            ("http://a.example", "a.example", 80, "/", None),
+            ("https://A.example:8443/x?y=1#z", "A.example:8443", 8443, "/x", Some("y=1")),
+            ("http://[::1]/", "[::1]", 80, "/", None),
+            ("http://[::1]:81?q", "[::1]:81", 81, "/", Some("q")),
+            ("HTTP://a/%2e", "a", 80, "/%2e", None),
+        ] {
+            let question = parse_request("GET", url).unwrap();
+            assert_eq!(question.authority, authority, "{url}");
+            assert_eq!(question.port, port, "{url}");
+            assert_eq!(question.path, path, "{url}");
+            assert_eq!(question.query.as_deref(), query, "{url}");
+        }
+        for url in ["/x", "ftp://a/", "http:///x", "http://u@a/", "http://a b/", "http://a:0/"] {
+            assert_eq!(parse_request("GET", url), Err(QuestionFault::Url(url.to_owned())));
+        }
+        assert!(parse_request("G T", "http://a/").is_err());
+        assert_eq!(host_of(b"A.Example.:80"), b"a.example");
+        assert_eq!(host_of(b"[::1]:80"), b"[::1]");
+    }
+}

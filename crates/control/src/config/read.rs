@@ -1,0 +1,209 @@
+//! Reads the files of a configuration: the main one and what it includes.
+
+use super::env::Env;
+use super::glob;
+use super::problem::{Kind, Problem, Report};
+use super::schema::ROOT;
+use super::source::{FileId, Place, Sources};
+use super::tree::{Table, Text};
+use super::understand::Understand;
+use std::path::{Path, PathBuf};
+use toml::de::DeTable;
+
+/// The largest file that is read.
+const FILE_BYTES_MAX: u64 = 64 << 20;
+/// The most files one configuration is made of.
+const FILES_MAX: usize = 10_000;
+/// How deep includes go.
+const DEPTH_MAX: usize = 16;
+
+/// Reads files and understands them, each once.
+pub(crate) struct Reader<'a> {
+    pub(crate) env: &'a dyn Env,
+    pub(crate) report: &'a mut Report,
+    pub(crate) sources: &'a mut Sources,
+    /// The files understood so far, the main one first.
+    pub(crate) trees: Vec<Table>,
+    /// Files read so far, by what they are on disk, and where each was asked for.
+    seen: Vec<(PathBuf, Option<Place>)>,
+    /// The files being read right now, outermost first.
+    open: Vec<PathBuf>,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(
+        env: &'a dyn Env,
+        report: &'a mut Report,
+        sources: &'a mut Sources,
+    ) -> Reader<'a> {
+        Reader { env, report, sources, trees: Vec::new(), seen: Vec::new(), open: Vec::new() }
+    }
+
+    /// Reads the main file.
+    pub(crate) fn main(&mut self, path: &Path) {
+        match read(path) {
+            Ok(bytes) => self.file(path, bytes, None),
+            Err(error) => {
+                let name = path.display().to_string();
+                let file = self.sources.add(name, PathBuf::new(), String::new());
+                let reason = format!("cannot be read: {error}");
+                let place = Place { file, ..Place::default() };
+                self.report.add(Problem::error(Kind::Unreadable, place, reason));
+            }
+        }
+    }
+
+    /// Takes a text in place of a file; its relative paths start from the current folder.
+    pub(crate) fn text(&mut self, name: &str, text: &str) {
+        let file = self.sources.add(name.to_owned(), PathBuf::new(), text.to_owned());
+        self.understand(file, text);
+    }
+
+    fn file(&mut self, path: &Path, bytes: Vec<u8>, asked: Option<Place>) {
+        let identity = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        let file = self.sources.add(path.display().to_string(), folder, text.clone());
+        if let Err(error) = std::str::from_utf8(&bytes) {
+            let start = error.valid_up_to() as u32;
+            let place = Place { file, start, end: start + 1 };
+            self.report.add(Problem::error(Kind::Syntax, place, "not UTF-8"));
+            return self.report.loosen();
+        }
+        self.seen.push((identity.clone(), asked));
+        self.open.push(identity);
+        self.understand(file, &text);
+        self.open.pop();
+    }
+
+    fn understand(&mut self, file: FileId, text: &str) {
+        let (table, faults) = DeTable::parse_recoverable(text);
+        for fault in faults {
+            self.syntax(file, text, &fault);
+        }
+        let place = Place { file, ..Place::default() };
+        let mut understand = Understand { file, text, env: self.env, report: self.report };
+        let root = understand.table(&ROOT, table.get_ref(), place);
+        let includes: Vec<(String, Place)> =
+            root.texts("include").map(|Text { text, place }| (text.to_owned(), place)).collect();
+        self.trees.push(root);
+        for (pattern, place) in includes {
+            self.include(&pattern, place);
+        }
+    }
+
+    /// One problem a line: what follows the first on a line is mostly its echo.
+    fn syntax(&mut self, file: FileId, text: &str, fault: &toml::de::Error) {
+        let span = fault.span().unwrap_or(0..0);
+        let (start, end) = (span.start.min(text.len()), span.end.min(text.len()));
+        let place = Place { file, start: start as u32, end: end as u32 };
+        let line = self.sources.file(file).line_range(place.start);
+        if fault.message().starts_with("duplicate key") {
+            let name = text.get(start..end).unwrap_or("").to_owned();
+            let mut problem =
+                Problem::error(Kind::Duplicate, place, format!("`{name}` is given twice"));
+            if let Some(first) = earlier(text, start) {
+                let first = Place { file, start: first.start as u32, end: first.end as u32 };
+                problem = problem.related(first, "first here");
+            }
+            return self.report.add(problem);
+        }
+        if self.report.note_broken(file, line) {
+            let reason = format!("not TOML: {}", fault.message());
+            self.report.add_syntax(Problem::error(Kind::Syntax, place, reason));
+        }
+    }
+
+    fn include(&mut self, pattern: &str, place: Place) {
+        let fault = |reason: String| Problem::error(Kind::Include, place, reason);
+        if self.open.len() >= DEPTH_MAX {
+            return self.report.add(fault(format!("includes go deeper than {DEPTH_MAX} files")));
+        }
+        let path = self.sources.resolve(place, pattern);
+        let files = match glob::expand(&path) {
+            Ok(files) => files,
+            Err((folder, error)) => {
+                self.report.loosen();
+                let reason = format!("{} cannot be listed: {error}", folder.display());
+                return self.report.add(fault(reason));
+            }
+        };
+        for path in files {
+            if self.sources.files().len() >= FILES_MAX {
+                return self.report.add(fault(format!("more than {FILES_MAX} files")));
+            }
+            self.included(&path, place);
+        }
+    }
+
+    fn included(&mut self, path: &Path, place: Place) {
+        let name = path.display();
+        let bytes = match read(path) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.report.loosen();
+                let reason = format!("{name} cannot be read: {error}");
+                return self.report.add(Problem::error(Kind::Include, place, reason));
+            }
+        };
+        let identity = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        if self.open.contains(&identity) {
+            let reason = format!("{name} includes itself");
+            let hint = "a file may include files that do not lead back to it";
+            let problem = Problem::error(Kind::Include, place, reason).hint(hint);
+            return self.report.add(self.with_first(problem, &identity, "which is included here"));
+        }
+        if self.seen.iter().any(|(seen, _)| *seen == identity) {
+            let problem = Problem::error(Kind::Include, place, format!("{name} is included twice"));
+            return self.report.add(self.with_first(problem, &identity, "first here"));
+        }
+        self.file(path, bytes, Some(place));
+    }
+
+    fn with_first(&self, problem: Problem, identity: &Path, text: &str) -> Problem {
+        match self.seen.iter().find(|(seen, _)| seen == identity) {
+            Some((_, Some(first))) => problem.related(*first, text),
+            _ => problem,
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let facts = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    if facts.is_dir() {
+        return Err("it is a folder".to_owned());
+    }
+    if facts.len() > FILE_BYTES_MAX {
+        return Err(format!("it has {} bytes; {FILE_BYTES_MAX} is the most", facts.len()));
+    }
+    std::fs::read(path).map_err(|error| error.to_string())
+}
+
+/// Where the key or header that starts in the line of `at` was given before.
+fn earlier(text: &str, at: usize) -> Option<std::ops::Range<usize>> {
+    let line_start = text[..at].rfind('\n').map_or(0, |at| at + 1);
+    let own = head_of(text[line_start..].lines().next()?);
+    let header = own.starts_with('[');
+    let mut end = line_start;
+    for line in text[..line_start].lines().rev() {
+        end = text[..end].rfind(line)?;
+        let trimmed = line.trim_start();
+        if head_of(line) == own {
+            let start = end + (line.len() - trimmed.len());
+            return Some(start..start + own.len());
+        }
+        if !header && trimmed.starts_with('[') {
+            return None;
+        }
+    }
+    None
+}
+
+/// A header, or what stands before the `=`.
+fn head_of(line: &str) -> &str {
+    let line = line.trim_start();
+    match line.starts_with('[') {
+        true => line.split('#').next().unwrap_or("").trim_end(),
+        false => line.split('=').next().unwrap_or("").trim_end(),
+    }
+}

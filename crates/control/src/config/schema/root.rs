@@ -1,0 +1,275 @@
+//! The top of the file, listeners, the log, and expectations.
+
+use super::route::ROUTE;
+use super::upstream::UPSTREAM;
+use super::{
+    DAY, GIB, HOUR, KIB, Key, MIB, Section, Shape, Word, duration, key, later, later_word, text,
+    word,
+};
+use std::time::Duration;
+
+pub(crate) static ROOT: Section = Section {
+    noun: "the top of the file",
+    heading: "(top of the file)",
+    doc: "One file, or one file and what it includes.",
+    keys: &[
+        key(
+            "workers",
+            Shape::Count { min: 1, max: 1_024 },
+            "4",
+            "Threads that serve. Each owns its connections and buffers.",
+        )
+        .otherwise("one per core"),
+        key(
+            "drain",
+            duration(DAY),
+            "\"30s\"",
+            "How long a stop waits for requests in flight before it cuts what is left.",
+        )
+        .default("\"30s\""),
+        key(
+            "include",
+            Shape::List { of: &text("a file or a pattern") },
+            "[\"conf.d/*.toml\"]",
+            "Further files, relative to this one. `*` and `?` match within a name; what a \
+             pattern finds is read in the order of its names, behind this file. A file may \
+             stand in one place only.",
+        ),
+        key("admin", Shape::Table(&ADMIN), "{ bind = \"127.0.0.1:9900\" }", "The admin interface."),
+        key(
+            "listeners",
+            Shape::Map { key: "NAME", value: &Shape::Table(&LISTENER) },
+            "{ web = { bind = \":8080\" } }",
+            "Where clients come in, by name. At least one, at most 64.",
+        ),
+        key(
+            "routes",
+            Shape::List { of: &Shape::Table(&ROUTE) },
+            "[{ path = \"/v1/*\", upstream = \"api\" }]",
+            "What becomes of a request. The host decides first (exact, then the longest \
+             wildcard, then none), then the path (exact, then patterns in file order, then the \
+             longest prefix), then the number of further matchers.",
+        ),
+        key(
+            "upstreams",
+            Shape::Map { key: "NAME", value: &Shape::Table(&UPSTREAM) },
+            "{ api = { endpoints = [\"10.0.0.1:9000\"] } }",
+            "Who can answer, by name.",
+        ),
+        key("log", Shape::Table(&LOG), "{ access = { format = \"combined\" } }", "What is logged."),
+        key(
+            "expect",
+            Shape::List { of: &Shape::Table(&EXPECT) },
+            "[{ request = \"GET http://example.com/\", route = \"home\" }]",
+            "Unit tests of the routing, run by `gatehouse test`.",
+        ),
+        later("policies", "Named policies that routes share."),
+        later("register", "Announces this gateway, or a service beside it, to a registry."),
+    ],
+};
+
+static ADMIN: Section = Section {
+    noun: "the admin interface",
+    heading: "[admin]",
+    doc: "The admin interface of a running gateway.",
+    keys: &[key(
+        "bind",
+        text("an address"),
+        "\"127.0.0.1:9900\"",
+        "Where it listens: a loopback address, since tokens are not in this version.",
+    )
+    .required()],
+};
+
+static LISTENER: Section = Section {
+    noun: "a listener",
+    heading: "[listeners.NAME]",
+    doc: "Where clients come in.",
+    keys: &[
+        key(
+            "bind",
+            text("an address to listen on"),
+            "\":8080\"",
+            "`\":8080\"` (IPv4 and IPv6), `\"[::]:8080\"` (the same), `\"127.0.0.1:80\"`, or \
+             `\"unix:/run/gatehouse.sock\"`.",
+        )
+        .required(),
+        key(
+            "protocols",
+            Shape::List { of: &Shape::Words(PROTOCOLS) },
+            "[\"h1\"]",
+            "What is spoken there.",
+        )
+        .default("[\"h1\"]"),
+        key(
+            "trusted-proxies",
+            Shape::List { of: &text("an address or a range") },
+            "[\"10.0.0.0/8\"]",
+            "Whose `Forwarded` and `X-Forwarded-*` are believed. From anybody else they are \
+             replaced by what the gateway saw.",
+        )
+        .default("[]"),
+        key(
+            "limits",
+            Shape::Table(&LIMITS),
+            "{ head-bytes = \"64KiB\" }",
+            "What its clients may cost.",
+        ),
+        later("tls", "Certificates, by name or by ACME."),
+        later("proxy-protocol", "Takes the client's address from a PROXY header."),
+    ],
+};
+
+const PROTOCOLS: &[Word] = &[
+    word("h1", "HTTP/1.1 and HTTP/1.0, WebSocket included."),
+    later_word("h2"),
+    later_word("h3"),
+    later_word("tcp"),
+];
+
+static LIMITS: Section = Section {
+    noun: "a listener's limits",
+    heading: "[listeners.NAME.limits]",
+    doc: "What the clients of a listener may cost. Every number holds for the process.",
+    keys: LIMIT_KEYS,
+};
+
+const LIMIT_KEYS: &[Key] = &[
+    key(
+        "head-bytes",
+        Shape::Bytes { min: KIB, max: MIB },
+        "\"64KiB\"",
+        "Bytes of a request head, request line included; more is answered 431.",
+    )
+    .default("\"32KiB\""),
+    key(
+        "fields",
+        Shape::Count { min: 8, max: 1_000 },
+        "200",
+        "Field lines of a request head; more are answered 431.",
+    )
+    .default("100"),
+    key(
+        "target-bytes",
+        Shape::Bytes { min: 64, max: MIB },
+        "\"16KiB\"",
+        "Bytes of a request target; more are answered 414.",
+    )
+    .default("\"8KiB\""),
+    key(
+        "body-bytes",
+        Shape::Bytes { min: 0, max: 1_024 * GIB },
+        "\"10MiB\"",
+        "Bytes of a request body; more are answered 413. A route's own `body-bytes` goes before.",
+    )
+    .otherwise("no limit"),
+    key(
+        "connections",
+        Shape::Count { min: 1, max: 10_000_000 },
+        "50000",
+        "Connections open at once; one more is closed as it comes.",
+    )
+    .default("20000"),
+    key(
+        "head-timeout",
+        duration(HOUR),
+        "\"5s\"",
+        "From a request's first byte, or the accept of a new connection, to the end of the head.",
+    )
+    .default("\"10s\""),
+    key(
+        "idle-timeout",
+        duration(DAY),
+        "\"2m\"",
+        "How long a connection may wait for its next request.",
+    )
+    .default("\"1m\""),
+    key(
+        "body-rate",
+        Shape::ByteRate { max: GIB },
+        "\"1KiB/s\"",
+        "Below this a request body is too slow, after 10 s of grace; answered 408. `\"0B/s\"` is \
+         no limit.",
+    )
+    .default("\"128B/s\""),
+];
+
+static LOG: Section = Section {
+    noun: "the log",
+    heading: "[log]",
+    doc: "What is logged.",
+    keys: &[key(
+        "access",
+        Shape::Table(&ACCESS),
+        "{ format = \"json\", to = \"stdout\" }",
+        "One line an exchange.",
+    )],
+};
+
+static ACCESS: Section = Section {
+    noun: "the access log",
+    heading: "[log.access]",
+    doc: "The access log: one line an exchange.",
+    keys: &[
+        key("format", Shape::Words(FORMATS), "\"combined\"", "How a line is written.")
+            .default("\"json\""),
+        key(
+            "to",
+            text("`stdout`, `stderr` or a file"),
+            "\"access.log\"",
+            "Where lines go: `\"stdout\"`, `\"stderr\"`, or a file relative to this one.",
+        )
+        .default("\"stdout\""),
+    ],
+};
+
+const FORMATS: &[Word] = &[
+    word("json", "One JSON object a line, with the timings of the twelve steps."),
+    word("combined", "The combined log format of Apache and nginx."),
+    word("off", "Nothing is written."),
+];
+
+static EXPECT: Section = Section {
+    noun: "an expectation",
+    heading: "[[expect]]",
+    doc: "A request and what should become of it, checked by `gatehouse test`. Give at least one \
+          of `route`, `upstream`, `sends`, `location` and `status`.",
+    keys: &[
+        key(
+            "request",
+            text("a method and a URL"),
+            "\"GET https://api.example.com/v1/items?debug=1\"",
+            "The method and the URL asked for.",
+        )
+        .required(),
+        key(
+            "headers",
+            Shape::Map { key: "FIELD", value: &text("a value") },
+            "{ x-beta = \"1\" }",
+            "Fields the request carries.",
+        ),
+        key("client", text("an IP address"), "\"203.0.113.9\"", "Where the request comes from.")
+            .default("\"127.0.0.1\""),
+        key("listener", text("a listener's name"), "\"web\"", "Where it comes in.")
+            .otherwise("the one whose port the URL has, else the first"),
+        key("route", text("a route's name"), "\"api\"", "The route that is taken."),
+        key("upstream", text("an upstream's name"), "\"api\"", "The upstream it goes to."),
+        key(
+            "sends",
+            text("a path"),
+            "\"/items?debug=1\"",
+            "Path and query as they are sent, before an endpoint's base path.",
+        ),
+        key("location", text("a URL"), "\"https://example.com/\"", "Where a redirect leads."),
+        key(
+            "status",
+            Shape::Count { min: 200, max: 599 },
+            "404",
+            "The status of an answer the gateway gives by itself: a redirect, a fixed answer, \
+             404, 405 or 400.",
+        ),
+    ],
+};
+
+/// The longest duration any key takes: what is longer does not fit a timer of the data path.
+const _: () = assert!(Duration::from_secs(7 * DAY).as_nanos() < u64::MAX as u128);

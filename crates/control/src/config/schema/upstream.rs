@@ -1,0 +1,178 @@
+//! Upstreams: their endpoints, how one is chosen, when it is tried again, what is kept open.
+
+use super::{DAY, Section, Shape, Word, duration, key, later, later_word, text, word};
+
+/// The least and the most weight an endpoint can have.
+pub(super) const WEIGHT: (u64, u64) = (1, 65_535);
+
+pub(super) static UPSTREAM: Section = Section {
+    noun: "an upstream",
+    heading: "[upstreams.NAME]",
+    doc: "Who can answer, and how one of them is chosen.",
+    keys: &[
+        key(
+            "endpoints",
+            Shape::List { of: &Shape::Either(&[text("an address"), Shape::Table(&ENDPOINT)]) },
+            "[\"10.0.0.1:9000\", { address = \"10.0.0.2:9000\", weight = 3 }]",
+            "At least one: `\"host:port\"`, `\"http://host:port/base\"` (the base path is joined \
+             with one slash), `\"unix:/path\"`, or a table.",
+        )
+        .required(),
+        key("balance", Shape::Words(BALANCES), "\"least-request\"", "How an endpoint is chosen.")
+            .otherwise(
+                "`\"round-robin\"`, or `\"weighted-round-robin\"` where an endpoint has a weight",
+            ),
+        key(
+            "hash",
+            Shape::Table(&HASH),
+            "{ by = \"header:x-user\" }",
+            "What the choice is taken from, for `consistent-hash` and `maglev`.",
+        ),
+        key(
+            "retry",
+            Shape::Either(&[Shape::Count { min: 0, max: 10 }, Shape::Table(&RETRY)]),
+            "2",
+            "How many further times a request is tried, or a table. A request whose bytes have \
+             been sent is tried again only where its method allows that.",
+        )
+        .default("2"),
+        key(
+            "keepalive",
+            Shape::Table(&KEEPALIVE),
+            "{ idle-per-worker = 64, idle-timeout = \"60s\" }",
+            "What is kept open between requests.",
+        ),
+        key("protocol", Shape::Words(PROTOCOLS), "\"h1\"", "What is spoken to its endpoints.")
+            .default("\"h1\""),
+        later("tls", "TLS towards its endpoints."),
+        later("health", "Active checks."),
+        later("outlier", "Leaves out endpoints that fail."),
+        later("breaker", "Stops asking an upstream that fails."),
+        later("slow-start", "Warms up an endpoint that came back."),
+        later("discovery", "Endpoints from ZooKeeper, DNS, a file, etcd or Consul."),
+    ],
+};
+
+const PROTOCOLS: &[Word] = &[
+    word("h1", "HTTP/1.1."),
+    later_word("h2"),
+    later_word("h2c"),
+    later_word("grpc"),
+    later_word("h3"),
+    later_word("tcp"),
+];
+
+const BALANCES: &[Word] = &[
+    word("random", "Uniform by weight."),
+    word("round-robin", "In turn, starting at the first; weights cannot be given."),
+    word("weighted-round-robin", "Smooth, in nginx's order."),
+    word("least-request", "Fewest in flight by weight, of two drawn at random; of all when few."),
+    word("peak-ewma", "Lowest latency times in flight, of two drawn at random."),
+    word("consistent-hash", "A hash ring."),
+    word("maglev", "Maglev's table: more even than a ring, moves a little more on a change."),
+];
+
+static ENDPOINT: Section = Section {
+    noun: "an endpoint",
+    heading: "endpoints = [{ … }]",
+    doc: "One endpoint.",
+    keys: &[
+        key("address", text("an address"), "\"10.0.0.2:9000\"", "Where it is.").required(),
+        key(
+            "weight",
+            Shape::Count { min: WEIGHT.0, max: WEIGHT.1 },
+            "3",
+            "Its share of the load, relative to the others.",
+        )
+        .default("1"),
+        key(
+            "max-connections",
+            Shape::Count { min: 1, max: 1_000_000 },
+            "200",
+            "Requests in flight at once, over all workers.",
+        )
+        .otherwise("no limit"),
+        key("backup", Shape::Flag, "true", "Used only while no other endpoint is ready.")
+            .default("false"),
+    ],
+};
+
+static HASH: Section = Section {
+    noun: "a hash",
+    heading: "hash = { … }",
+    doc: "What the choice of an endpoint is taken from.",
+    keys: &[
+        key(
+            "by",
+            text("what is hashed"),
+            "\"cookie:session\"",
+            "`\"client-ip\"`, `\"header:NAME\"`, `\"cookie:NAME\"`, `\"path\"` or \
+             `\"query:NAME\"`.",
+        )
+        .default("\"client-ip\""),
+        key("ring", Shape::Words(RINGS), "\"crc32\"", "Which ring `consistent-hash` walks.")
+            .default("\"default\""),
+        key(
+            "load-bound",
+            Shape::Number { min: 1.0, max: 1_000.0 },
+            "1.25",
+            "An endpoint takes no new request while it has more than this times the mean in \
+             flight.",
+        )
+        .otherwise("no bound"),
+    ],
+};
+
+const RINGS: &[Word] = &[
+    word("default", "Many points an endpoint, by weight."),
+    word(
+        "crc32",
+        "The first generation's, point for point: ten CRC-32 points an endpoint; neither weights \
+         nor `load-bound`.",
+    ),
+];
+
+static RETRY: Section = Section {
+    noun: "a retry rule",
+    heading: "retry = { … }",
+    doc: "When a request is tried again, on another endpoint while one is ready.",
+    keys: &[
+        key("attempts", Shape::Count { min: 0, max: 10 }, "2", "How many further times.")
+            .default("2"),
+        key("on", Shape::List { of: &Shape::Words(RETRY_ON) }, "[\"connect\"]", "After what.")
+            .default("[\"connect\", \"reset\"]"),
+        later("budget", "The share of requests that may be retries."),
+    ],
+};
+
+const RETRY_ON: &[Word] = &[
+    word("connect", "A connection could not be opened: nothing was sent, so any method."),
+    word("reset", "A connection died before an answer began: only methods that may be repeated."),
+    later_word("429"),
+    later_word("500"),
+    later_word("502"),
+    later_word("503"),
+    later_word("504"),
+];
+
+static KEEPALIVE: Section = Section {
+    noun: "keepalive",
+    heading: "keepalive = { … }",
+    doc: "What is kept open between requests.",
+    keys: &[
+        key(
+            "idle-per-worker",
+            Shape::Count { min: 0, max: 100_000 },
+            "64",
+            "Idle connections one worker keeps to one endpoint; 0 keeps none.",
+        )
+        .default("64"),
+        key(
+            "idle-timeout",
+            duration(DAY),
+            "\"60s\"",
+            "How long an idle connection is kept. Stay below what the endpoints allow.",
+        )
+        .default("\"55s\""),
+    ],
+};
