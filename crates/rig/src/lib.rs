@@ -5,12 +5,12 @@
 //! Nothing but the `gatehouse` binary (for `demo` and `bench`) may depend on it outside of tests.
 
 mod checksum;
-
+pub mod load;
 pub mod origin;
 mod poller;
 pub mod process;
+pub mod relay;
 pub mod script;
-
 mod slab;
 mod socket;
 mod wait;

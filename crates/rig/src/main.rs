@@ -2,11 +2,16 @@
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::str::FromStr;
 
+use gatehouse_rig::load::{Load, Outcome};
 use gatehouse_rig::origin::Origin;
+use gatehouse_rig::relay::Relay;
 
 const USAGE: &str = "\
 usage: rig origin --listen ADDRESS [--name NAME]
+       rig relay --listen ADDRESS --to ADDRESS
+       rig load --to ADDRESS --requests N [--connections N] [--path PATH]
 ";
 
 fn main() -> ExitCode {
@@ -34,6 +39,8 @@ fn run(arguments: &[String]) -> Result<(), Trouble> {
     let mut options = Options::parse(rest)?;
     match command.as_str() {
         "origin" => origin(&mut options),
+        "relay" => relay(&mut options),
+        "load" => load(&mut options),
         other => Err(Trouble::Usage(format!("{other}: no such command"))),
     }
 }
@@ -47,6 +54,31 @@ fn origin(options: &mut Options) -> Result<(), Trouble> {
     eprintln!("listening on {}", origin.address());
     origin.join();
     Ok(())
+}
+
+fn relay(options: &mut Options) -> Result<(), Trouble> {
+    let (address, to) = (options.address("--listen")?, options.address("--to")?);
+    options.end()?;
+    let world = |error| Trouble::World(format!("{address}: {error}"));
+    let relay = Relay::bind(address, to).map_err(world)?;
+    eprintln!("listening on {}", relay.address());
+    relay.run().map_err(world)
+}
+
+fn load(options: &mut Options) -> Result<(), Trouble> {
+    let to = options.address("--to")?;
+    let requests = options.number("--requests")?;
+    let connections = options.number_or("--connections", 8)?;
+    let path = options.take("--path").unwrap_or_else(|| "/bytes/1024".to_owned());
+    options.end()?;
+    let outcome = Load { to, path, connections, requests }.run();
+    let outcome = outcome.map_err(|error| Trouble::World(format!("{to}: {error}")))?;
+    let Outcome { answered, errors, elapsed } = outcome;
+    println!("answered {answered}, errors {errors}, seconds {:.3}", elapsed.as_secs_f64());
+    match errors {
+        0 => Ok(()),
+        errors => Err(Trouble::World(format!("{errors} of {requests} requests failed"))),
+    }
 }
 
 /// Pairs of `--name VALUE` that are not used up yet.
@@ -71,9 +103,14 @@ impl Options {
         self.number(name)
     }
 
-    fn number<T: std::str::FromStr>(&mut self, name: &str) -> Result<T, Trouble> {
+    fn number<T: FromStr>(&mut self, name: &str) -> Result<T, Trouble> {
         let value = self.take(name).ok_or_else(|| Trouble::Usage(format!("{name} is missing")))?;
         value.parse().map_err(|_| Trouble::Usage(format!("{name} {value}: cannot be read")))
+    }
+
+    fn number_or<T: FromStr>(&mut self, name: &str, default: T) -> Result<T, Trouble> {
+        let given = self.0.iter().any(|(given, _)| given == name);
+        if given { self.number(name) } else { Ok(default) }
     }
 
     /// Refuses what nobody asked for.

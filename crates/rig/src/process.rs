@@ -203,6 +203,9 @@ impl Launch {
         let errors = gateway.errors.clone();
         let ready = || errors.have(|line| line == "ready");
         let known = holds_within(LIMIT, || ready() || gateway.has_ended());
+        if gateway.has_ended() {
+            gateway.hear_last_words();
+        }
         assert!(known && ready(), "the gateway did not become ready; it said:\n{}", gateway.said());
         gateway
     }
@@ -345,8 +348,7 @@ impl Gateway {
     pub fn wait(&mut self, limit: Duration) -> ExitStatus {
         let ended = holds_within(limit, || self.has_ended());
         assert!(ended, "it did not end within {limit:?}; it said:\n{}", self.said());
-        // What it printed last is in the pipes; a successor may hold them open for longer.
-        holds_within(LAST_WORDS, || self.readers.iter().all(JoinHandle::is_finished));
+        self.hear_last_words();
         self.ended.expect("it has ended")
     }
 
@@ -389,6 +391,12 @@ impl Gateway {
     #[must_use]
     pub fn resident_bytes_max(&self) -> u64 {
         self.status_kib("VmHWM:") << 10
+    }
+
+    /// Waits for what an ended process printed last, which may still be in the pipes. A successor
+    /// it started may hold them open for longer.
+    fn hear_last_words(&self) {
+        holds_within(LAST_WORDS, || self.readers.iter().all(JoinHandle::is_finished));
     }
 
     #[track_caller]

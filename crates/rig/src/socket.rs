@@ -1,4 +1,4 @@
-//! Non-blocking TCP sockets: listen, accept, move bytes, end.
+//! Non-blocking TCP sockets: listen, accept, dial, move bytes, end.
 
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpListener};
@@ -8,8 +8,8 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::sockopt::{set_socket_linger, set_tcp_nodelay};
 use rustix::net::{
-    RecvFlags, SendFlags, Shutdown, SocketFlags, accept_with, listen as listen_again, recv, send,
-    shutdown,
+    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, accept_with, connect,
+    listen as listen_again, recv, send, shutdown, socket_with,
 };
 
 /// Connections the kernel holds for us before they are accepted.
@@ -46,6 +46,22 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
 /// The next waiting connection; none when there is none or it is already gone.
 pub(crate) fn accept(listener: &OwnedFd) -> Option<OwnedFd> {
     accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC).ok()
+}
+
+/// Starts a connection. It is there when the socket becomes writable; reading tells of a failure.
+///
+/// # Errors
+///
+/// When the kernel refuses at once.
+pub(crate) fn dial(address: SocketAddr) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+    set_tcp_nodelay(&socket, true)?;
+    match connect(&socket, &address) {
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
+        Err(error) => Err(error.into()),
+    }
 }
 
 pub(crate) fn read(socket: &OwnedFd, buffer: &mut [u8]) -> Moved {
