@@ -6,6 +6,7 @@
 
 pub mod address;
 pub mod balance;
+pub mod balance_key;
 pub mod chance;
 pub mod endpoints;
 pub mod failure;

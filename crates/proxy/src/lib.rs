@@ -1,1 +1,30 @@
-//! (see Cargo.toml)
+//! Carries: one request and its answer, in twelve steps, each a file of its own.
+//!
+//! Never here: serde, files, DNS, unbounded queues, a bare spawn, unwrap. The control side talks
+//! to this crate through [`gate::Gate`]: `publish`, `set_endpoints`, `observe`.
+
+mod accept;
+mod admit;
+mod attempts;
+mod client;
+mod date;
+mod exchange;
+mod forwarded;
+pub mod gate;
+mod lease;
+pub mod log;
+pub mod meters;
+mod own;
+mod pick;
+mod pool;
+mod read;
+mod receive;
+mod record;
+mod respond;
+mod rooms;
+mod route;
+mod send;
+mod tasks;
+mod trace;
+mod tunnel;
+mod worker;

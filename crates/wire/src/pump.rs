@@ -121,8 +121,10 @@ impl Pump {
         if self.batch.active { Waits::Sink } else { Waits::Source }
     }
 
-    /// The body's decoder, to go on reading what nobody wants any more.
-    pub fn into_decoder(self) -> Decoder {
+    /// Gives up writing: takes what was decoded off the inbox and returns the decoder, to go on
+    /// reading what nobody wants any more.
+    pub fn abandon(self, inbox: &mut Inbox) -> Decoder {
+        inbox.consume(self.batch.consumed);
         self.decoder
     }
 

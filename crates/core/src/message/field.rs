@@ -264,6 +264,11 @@ impl Fields {
         self.iter().filter(move |(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
+    /// The value of the first field called `name` (any case).
+    pub fn named_first(&self, name: &[u8]) -> Option<&[u8]> {
+        self.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
     /// All fields, name and value, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.table
@@ -328,6 +333,13 @@ impl Fields {
         let value = self.note_with(write);
         self.bytes.extend_from_slice(b"\r\n");
         self.record(Span::new(start, start + name.len()), value, self.bytes.len());
+    }
+
+    /// The same, with a value that stands in the buffer already.
+    pub fn append_copy(&mut self, name: &[u8], value: Span) {
+        self.append_with(name, |line| {
+            line.extend_from_within(value.start as usize..value.end as usize);
+        });
     }
 
     /// Puts one field in place of all others of that name.

@@ -1,0 +1,202 @@
+//! One client connection between its exchanges.
+
+use crate::worker::Worker;
+use gatehouse_core::moment::Moment;
+use gatehouse_core::plan::{ClientLimits, ListenerId, ListenerPlan};
+use gatehouse_wire::pump::poll_write_all;
+use gatehouse_wire::timer::{Timer, now};
+use gatehouse_wire::{Inbox, Peer, Stream};
+use std::future::poll_fn;
+use std::io::Write;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// How long a connection that is being closed may go on sending what nobody reads.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Bytes read and thrown away so that a last answer is not lost to a reset.
+const LINGER_BYTES_MAX: u64 = 1024 * 1024;
+
+/// The connection itself.
+#[derive(Debug)]
+pub(crate) struct ClientIo {
+    pub stream: Stream,
+    pub inbox: Inbox,
+    /// The client has sent its FIN: it asks no more, but its answer still comes.
+    pub half_closed: bool,
+}
+
+impl ClientIo {
+    /// Ready once the client has reset the connection. What it sends meanwhile is kept: one
+    /// buffer of the next request and no more.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.half_closed || !self.inbox.is_empty() {
+            return Poll::Pending;
+        }
+        match self.inbox.poll_fill(cx, &mut self.stream) {
+            Poll::Ready(Ok(0)) => self.half_closed = true,
+            Poll::Ready(Ok(_)) | Poll::Pending => {}
+            Poll::Ready(Err(_)) => return Poll::Ready(()),
+        }
+        Poll::Pending
+    }
+
+    /// Writes `text` whole, or says that the client is gone or took longer than `deadline`.
+    pub async fn write(&mut self, timer: &mut Timer, text: &[u8], deadline: Moment) -> Wrote {
+        let mut written = 0;
+        poll_fn(|cx| {
+            match poll_write_all(cx, &mut self.stream, text, &mut written) {
+                Poll::Ready(Ok(())) => return Poll::Ready(Wrote::All),
+                Poll::Ready(Err(_)) => return Poll::Ready(Wrote::Gone),
+                Poll::Pending => {}
+            }
+            timer.poll_until(cx, deadline).map(|()| Wrote::TooSlow)
+        })
+        .await
+    }
+}
+
+/// What became of a write to a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wrote {
+    All,
+    Gone,
+    TooSlow,
+}
+
+/// A client's address as text, written once a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PeerText {
+    bytes: [u8; 47],
+    len: u8,
+}
+
+impl PeerText {
+    fn new(peer: Peer) -> PeerText {
+        let mut bytes = [0; 47];
+        let room = bytes.len();
+        let mut rest = &mut bytes[..];
+        // 47 bytes hold any address; a text cut short is still no other client's address.
+        drop(match peer {
+            Peer::Ip(address) => write!(rest, "{}", address.ip()),
+            Peer::Local => write!(rest, "unix"),
+        });
+        let len = (room - rest.len()) as u8;
+        PeerText { bytes, len }
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+/// A client connection.
+pub(crate) struct Client {
+    pub io: ClientIo,
+    pub timer: Timer,
+    pub listener: ListenerId,
+    pub peer: Peer,
+    pub peer_text: PeerText,
+    /// Whether its forwarding fields are believed.
+    pub trusted: bool,
+    pub rules: Rc<ListenerPlan>,
+    pub served: u64,
+    /// When the current wait for a request began.
+    pub since: Moment,
+}
+
+impl Client {
+    pub fn new(
+        worker: &Worker,
+        stream: Stream,
+        peer: Peer,
+        listener: ListenerId,
+        rules: Rc<ListenerPlan>,
+    ) -> Client {
+        let inbox = Inbox::new(Rc::clone(&worker.buffers));
+        let since = now();
+        let trusted = match peer {
+            Peer::Ip(address) => rules.trusts(address.ip()),
+            Peer::Local => false,
+        };
+        Client {
+            io: ClientIo { stream, inbox, half_closed: false },
+            timer: Timer::after(rules.limits.head_timeout),
+            listener,
+            peer,
+            peer_text: PeerText::new(peer),
+            trusted,
+            rules,
+            served: 0,
+            since,
+        }
+    }
+
+    /// Its address, where it has one.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self.peer {
+            Peer::Ip(address) => Some(address.ip()),
+            Peer::Local => None,
+        }
+    }
+
+    /// What it may cost.
+    pub fn limits(&self) -> &ClientLimits {
+        &self.rules.limits
+    }
+
+    /// Whether this address is a proxy whose forwarding fields are believed.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.rules.trusts(address)
+    }
+
+    /// Waits for the first byte of a request, holding no buffer. False where none will come: the
+    /// client closed, was silent for too long, or the gateway drains.
+    pub async fn awaits_request(&mut self, worker: &Worker) -> bool {
+        if !self.io.inbox.is_empty() {
+            return true;
+        }
+        if self.io.half_closed {
+            return false;
+        }
+        self.since = now();
+        let limits = self.limits();
+        let wait = if self.served == 0 { limits.head_timeout } else { limits.idle_timeout };
+        let deadline = self.since.after(wait);
+        let (io, timer) = (&mut self.io, &mut self.timer);
+        poll_fn(|cx| match io.inbox.poll_fill(cx, &mut io.stream) {
+            Poll::Ready(read) => Poll::Ready(read.is_ok_and(|count| count > 0)),
+            Poll::Pending if worker.draining.get() => Poll::Ready(false),
+            Poll::Pending => timer.poll_until(cx, deadline).map(|()| false),
+        })
+        .await
+    }
+
+    /// Closes politely: a FIN, then what the client still sends is thrown away for a while, so
+    /// that the answer under way is not destroyed by a reset.
+    pub async fn linger(mut self) {
+        let deadline = now().after(LINGER);
+        let mut thrown = 0;
+        let (io, timer) = (&mut self.io, &mut self.timer);
+        poll_fn(|cx| {
+            if io.stream.poll_shutdown(cx).is_pending() {
+                return timer.poll_until(cx, deadline);
+            }
+            loop {
+                let held = io.inbox.bytes().len();
+                io.inbox.consume(held);
+                match io.inbox.poll_fill(cx, &mut io.stream) {
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                    Poll::Ready(Ok(count)) => thrown += count as u64,
+                    Poll::Pending => return timer.poll_until(cx, deadline),
+                }
+                if thrown > LINGER_BYTES_MAX {
+                    return Poll::Ready(());
+                }
+            }
+        })
+        .await;
+    }
+}

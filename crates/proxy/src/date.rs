@@ -1,0 +1,106 @@
+//! The time of day as text (RFC 9110 section 5.6.7), written at most once a second.
+
+use std::cell::RefCell;
+use std::io::Write;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/// A UTC calendar date and time of day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Civil {
+    pub year: u64,
+    pub month: u64,
+    pub day: u64,
+    pub hour: u64,
+    pub minute: u64,
+    pub second: u64,
+    weekday: usize,
+}
+
+impl Civil {
+    /// The date `seconds` after 1970 (Howard Hinnant, "chrono-compatible low-level date
+    /// algorithms").
+    pub fn of(seconds: u64) -> Civil {
+        let days = seconds / 86_400;
+        let shifted = days + 719_468;
+        let era = shifted / 146_097;
+        let day_of_era = shifted % 146_097;
+        let year_of_era =
+            (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let month_of_year = (5 * day_of_year + 2) / 153;
+        let month = if month_of_year < 10 { month_of_year + 3 } else { month_of_year - 9 };
+        let rest = seconds % 86_400;
+        Civil {
+            year: year_of_era + era * 400 + u64::from(month <= 2),
+            month,
+            day: day_of_year - (153 * month_of_year + 2) / 5 + 1,
+            hour: rest / 3600,
+            minute: rest / 60 % 60,
+            second: rest % 60,
+            weekday: (days % 7) as usize,
+        }
+    }
+
+    pub fn month_name(self) -> &'static str {
+        MONTHS[(self.month as usize - 1) % 12]
+    }
+}
+
+#[derive(Debug, Default)]
+struct Cached {
+    second: u64,
+    http: Vec<u8>,
+}
+
+/// A worker's calendar.
+#[derive(Debug, Default)]
+pub(crate) struct Calendar(RefCell<Cached>);
+
+impl Calendar {
+    /// Appends the `Date` of now.
+    pub fn write_http(&self, out: &mut Vec<u8>) {
+        let second = since_epoch().as_secs();
+        let mut cached = self.0.borrow_mut();
+        if cached.second != second {
+            cached.second = second;
+            cached.http.clear();
+            write_http(Civil::of(second), &mut cached.http);
+        }
+        out.extend_from_slice(&cached.http);
+    }
+}
+
+/// Time since 1970; zero for a clock set before it.
+pub(crate) fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+fn write_http(civil: Civil, out: &mut Vec<u8>) {
+    let Civil { year, day, hour, minute, second, .. } = civil;
+    let (weekday, month) = (DAYS[civil.weekday], civil.month_name());
+    // Writing to a Vec cannot fail.
+    drop(write!(out, "{weekday}, {day:02} {month} {year} {hour:02}:{minute:02}:{second:02} GMT"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        for (seconds, expected) in [
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (951_827_696, "Tue, 29 Feb 2000 12:34:56 GMT"),
+            (4_102_444_799, "Thu, 31 Dec 2099 23:59:59 GMT"),
+        ] {
+            let mut out = Vec::new();
+            write_http(Civil::of(seconds), &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+    }
+}

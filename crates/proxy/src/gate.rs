@@ -1,0 +1,359 @@
+//! The data plane from outside: bind, start, publish, observe, drain. One of the few files that
+//! name the driver.
+
+use crate::accept::{accept, housekeeping};
+use crate::log::{Format, LogSink, LogSource, pair};
+use crate::meters::WorkerMeters;
+use crate::tasks::spawn_service;
+use crate::worker::{Shared, Worker};
+use gatehouse_core::address::Bind;
+use gatehouse_core::endpoints::Endpoints;
+use gatehouse_core::plan::{ListenerId, Plan, UpstreamId};
+use gatehouse_wire::net::{Bound, WorkerSocket};
+use gatehouse_wire::timer::{now, sleep};
+use gatehouse_wire::{Listener, Net};
+use std::future::Future;
+use std::io;
+use std::num::NonZeroUsize;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+use tokio::sync::watch;
+
+/// What a data plane is started with.
+#[derive(Debug)]
+pub struct Start {
+    /// What it obeys.
+    pub plan: Arc<Plan>,
+    /// Who can answer, one for each upstream of the plan.
+    pub endpoints: Vec<Arc<Endpoints>>,
+    /// How many threads carry exchanges.
+    pub workers: NonZeroUsize,
+    /// The access log's format; `None` writes none.
+    pub access_log: Option<Format>,
+    /// What chance is seeded with.
+    pub seed: u64,
+}
+
+/// Why a data plane did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// A listener could not be bound.
+    Bind {
+        /// The listener's name.
+        listener: Box<str>,
+        /// What it wanted.
+        bind: Bind,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// A worker could not be started.
+    Worker(io::Error),
+}
+
+/// A running data plane.
+#[derive(Debug)]
+pub struct Gate {
+    shared: Arc<Shared>,
+    bound: Vec<(Box<str>, Bound)>,
+    meters: Vec<Arc<WorkerMeters>>,
+    threads: Vec<JoinHandle<usize>>,
+    phase: watch::Sender<Phase>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Serving,
+    Draining(Duration),
+}
+
+impl Gate {
+    /// Binds all listeners, then starts the workers. The log's other ends go to whoever writes.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running.
+    pub fn start(start: Start) -> Result<(Gate, Vec<LogSink>), StartError> {
+        let Start { plan, endpoints, workers, access_log, seed } = start;
+        let mut bound = Vec::new();
+        for listener in &plan.listeners {
+            let socket = Bound::new(&listener.bind, workers.get()).map_err(|error| {
+                let (listener, bind) = (listener.name.clone(), listener.bind.clone());
+                StartError::Bind { listener, bind, error }
+            })?;
+            bound.push((listener.name.clone(), socket));
+        }
+        let shared = Arc::new(Shared::new(plan, endpoints, Net::System));
+        let (phase, watched) = watch::channel(Phase::Serving);
+        let mut gate = Gate { shared, bound, meters: vec![], threads: vec![], phase };
+        let mut sinks = Vec::new();
+        for index in 0..workers.get() {
+            let log = access_log.map(|format| {
+                let (source, sink) = pair(format);
+                sinks.push(sink);
+                source
+            });
+            let seed = seed.wrapping_add(index as u64);
+            gate.start_worker(index, log, seed, watched.clone()).map_err(StartError::Worker)?;
+        }
+        Ok((gate, sinks))
+    }
+
+    fn start_worker(
+        &mut self,
+        index: usize,
+        log: Option<LogSource>,
+        seed: u64,
+        phase: watch::Receiver<Phase>,
+    ) -> io::Result<()> {
+        let sockets: io::Result<Vec<WorkerSocket>> =
+            self.bound.iter().map(|(_, bound)| bound.for_worker(index)).collect();
+        let sockets = sockets?;
+        let meters: Arc<WorkerMeters> = Arc::default();
+        self.meters.push(Arc::clone(&meters));
+        let shared = Arc::clone(&self.shared);
+        let (ready, when_ready) = std::sync::mpsc::sync_channel(1);
+        let work = move || {
+            let started = runtime().and_then(|runtime| {
+                let entered = runtime.enter();
+                let listeners: io::Result<Vec<Listener>> =
+                    sockets.into_iter().map(Listener::register).collect();
+                drop(entered);
+                Ok((runtime, listeners?))
+            });
+            match started {
+                Ok((runtime, listeners)) => {
+                    // The gate waits for this word; if it is gone, so is the process.
+                    drop(ready.send(Ok(())));
+                    let worker = Worker::new(shared, meters, log, seed);
+                    runtime.block_on(run(worker, listeners, phase))
+                }
+                Err(error) => {
+                    drop(ready.send(Err(error)));
+                    0
+                }
+            }
+        };
+        let name = format!("worker-{index}");
+        self.threads.push(std::thread::Builder::new().name(name).spawn(work)?);
+        when_ready.recv().unwrap_or_else(|_| Err(io::Error::other("the worker did not start")))
+    }
+
+    /// Where each listener listens, by name, with the ports the kernel chose.
+    pub fn addresses(&self) -> Vec<(&str, Bind)> {
+        let bound = self.bound.iter();
+        bound.filter_map(|(name, bound)| Some((&**name, bound.address().ok()?))).collect()
+    }
+
+    /// What the workers have counted.
+    pub fn observe(&self) -> Observation {
+        let (plan, endpoints) = self.shared.current();
+        Observation { plan, endpoints, workers: self.meters.clone() }
+    }
+
+    /// Something that can observe and publish from another thread.
+    pub fn handle(&self) -> Handle {
+        Handle { shared: Arc::clone(&self.shared), meters: self.meters.clone() }
+    }
+
+    /// Stops accepting, lets what is in flight end within `limit`, then cuts the rest. Returns
+    /// how many connections were cut.
+    pub fn drain(self, limit: Duration) -> usize {
+        self.phase.send_replace(Phase::Draining(limit));
+        self.threads.into_iter().map(|thread| thread.join().unwrap_or(0)).sum()
+    }
+}
+
+/// Observes and publishes, from any thread.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    shared: Arc<Shared>,
+    meters: Vec<Arc<WorkerMeters>>,
+}
+
+impl Handle {
+    /// Puts new endpoints in place of an upstream's.
+    pub fn set_endpoints(&self, upstream: UpstreamId, endpoints: Arc<Endpoints>) {
+        self.shared.publish(|_, all| {
+            if let Some(slot) = all.get_mut(upstream.0 as usize) {
+                *slot = endpoints;
+            }
+        });
+    }
+
+    /// What the workers have counted, and what they obey.
+    pub fn observe(&self) -> Observation {
+        let (plan, endpoints) = self.shared.current();
+        Observation { plan, endpoints, workers: self.meters.clone() }
+    }
+}
+
+/// What can be seen of a data plane.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    /// What it obeys.
+    pub plan: Arc<Plan>,
+    /// Who can answer, one for each upstream of the plan.
+    pub endpoints: Vec<Arc<Endpoints>>,
+    /// What each worker counted.
+    pub workers: Vec<Arc<WorkerMeters>>,
+}
+
+fn runtime() -> io::Result<LocalRuntime> {
+    Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .event_interval(61)
+        .build_local(LocalOptions::default())
+}
+
+/// One worker's life. Returns how many connections were cut at its end.
+async fn run(
+    worker: Rc<Worker>,
+    listeners: Vec<Listener>,
+    mut phase: watch::Receiver<Phase>,
+) -> usize {
+    for (index, listener) in listeners.into_iter().enumerate() {
+        let id = ListenerId(index as u8);
+        worker.tasks.spawn(accept(Rc::clone(&worker), listener, id));
+    }
+    spawn_service(housekeeping(Rc::clone(&worker)));
+    let limit = loop {
+        if let Phase::Draining(limit) = *phase.borrow_and_update() {
+            break limit;
+        }
+        if phase.changed().await.is_err() {
+            break Duration::ZERO;
+        }
+    };
+    worker.drain();
+    let deadline = now().after(limit);
+    while worker.tasks.running() > 0 && now() < deadline {
+        sleep(Duration::from_millis(5)).await;
+    }
+    worker.flush_log();
+    worker.tasks.running()
+}
+
+/// Runs `future` on a runtime of its own on this thread: for the control side.
+///
+/// # Errors
+/// What the driver says when it cannot be set up.
+pub fn block_on<T>(future: impl Future<Output = T>) -> io::Result<T> {
+    Ok(runtime()?.block_on(future))
+}
+
+/// Runs `future` beside the one that [`block_on`] was given on this thread.
+pub fn spawn(future: impl Future<Output = ()> + 'static) {
+    spawn_service(future);
+}
+
+/// A signal an operator sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGTERM or SIGINT: drain and end.
+    Terminate,
+    /// SIGHUP.
+    Hangup,
+}
+
+/// Waits for the next signal. Call it inside [`block_on`].
+///
+/// # Errors
+/// What the driver says when a handler cannot be set up.
+pub async fn signal() -> io::Result<Signal> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(std::future::poll_fn(|cx| {
+        if terminate.poll_recv(cx).is_ready() || interrupt.poll_recv(cx).is_ready() {
+            return std::task::Poll::Ready(Signal::Terminate);
+        }
+        hangup.poll_recv(cx).map(|_| Signal::Hangup)
+    })
+    .await)
+}
+
+/// One worker over the tests' network, on a clock that only moves when everybody waits.
+#[cfg(feature = "memory")]
+pub mod memory {
+    use super::{Arc, Builder, Endpoints, Future, LocalOptions, Plan, Rc, Shared, Worker};
+    use crate::log::{Format, LogSink, pair};
+    use crate::meters::WorkerMeters;
+    use gatehouse_core::plan::ListenerId;
+    use gatehouse_wire::memory::MemoryNet;
+    use gatehouse_wire::{Listener, Net};
+    use std::net::SocketAddr;
+
+    /// A worker that tests drive.
+    pub struct MemoryGate {
+        worker: Rc<Worker>,
+        shared: Arc<Shared>,
+        /// What it has counted.
+        pub meters: Arc<WorkerMeters>,
+        /// Its log.
+        pub log: LogSink,
+    }
+
+    impl MemoryGate {
+        /// Serves the plan's only listener on `address` of `net`. Call it inside [`run`].
+        pub fn start(
+            plan: Plan,
+            endpoints: Vec<Arc<Endpoints>>,
+            net: &MemoryNet,
+            address: SocketAddr,
+            seed: u64,
+        ) -> MemoryGate {
+            let shared = Arc::new(Shared::new(Arc::new(plan), endpoints, Net::Memory(net.clone())));
+            let meters: Arc<WorkerMeters> = Arc::default();
+            let (source, log) = pair(Format::Json);
+            let worker = Worker::new(Arc::clone(&shared), Arc::clone(&meters), Some(source), seed);
+            let listener = Listener::Memory(net.listen(address));
+            worker.tasks.spawn(crate::accept::accept(Rc::clone(&worker), listener, ListenerId(0)));
+            super::spawn_service(crate::accept::housekeeping(Rc::clone(&worker)));
+            MemoryGate { worker, shared, meters, log }
+        }
+
+        /// Begins a drain.
+        pub fn drain(&self) {
+            self.worker.drain();
+        }
+
+        /// Tasks still running: connections, and the listener until it drains.
+        pub fn running(&self) -> usize {
+            self.worker.tasks.running()
+        }
+
+        /// Idle upstream connections kept, over all endpoints.
+        pub fn idle_connections(&self) -> usize {
+            self.worker.idle_connections()
+        }
+
+        /// Puts new endpoints in place of the first upstream's.
+        pub fn set_endpoints(&self, endpoints: Arc<Endpoints>) {
+            self.shared.publish(|_, all| all[0] = endpoints);
+        }
+
+        /// Sends off the log lines written so far.
+        pub fn flush_log(&self) {
+            self.worker.flush_log();
+        }
+    }
+
+    /// Runs a test with the clock paused: time passes only when every task waits for it.
+    pub fn run<T>(test: impl Future<Output = T>) -> T {
+        let mut builder = Builder::new_current_thread();
+        let runtime = builder.enable_all().start_paused(true).build_local(LocalOptions::default());
+        match runtime {
+            Ok(runtime) => runtime.block_on(test),
+            Err(error) => panic!("no runtime for a test: {error}"),
+        }
+    }
+
+    /// Runs `future` beside the test.
+    pub fn spawn(future: impl Future<Output = ()> + 'static) {
+        super::spawn_service(future);
+    }
+}

@@ -1,0 +1,120 @@
+//! Step 8, lease: a kept or a new connection -> `Lease`.
+
+use crate::admit::Admitted;
+use crate::attempts::{Attempts, Lost};
+use crate::client::Client;
+use crate::pick::Pick;
+use crate::pool::{Certainty, Origin};
+use crate::trace::Trace;
+use crate::worker::Worker;
+use gatehouse_core::failure::{Failure, Kind, Step};
+use gatehouse_core::moment::Moment;
+use gatehouse_wire::timer::now;
+use gatehouse_wire::{DialError, Inbox, Stream};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+/// A connection to the picked endpoint. Dropping it closes the connection; only
+/// [`Lease::finish`] keeps it.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    pub origin: Origin,
+    pick: Pick,
+}
+
+/// Proof that both messages have ended and no byte is left over.
+#[derive(Debug)]
+pub(crate) struct Complete(());
+
+impl Complete {
+    /// The proof, where it holds.
+    pub fn of(
+        upload_done: bool,
+        answer_done: bool,
+        kept_alive: bool,
+        lease: &Lease,
+    ) -> Option<Self> {
+        let whole = upload_done && answer_done && kept_alive && lease.origin.inbox.is_empty();
+        whole.then_some(Complete(()))
+    }
+}
+
+impl Lease {
+    pub fn pick(&self) -> &Pick {
+        &self.pick
+    }
+
+    /// Gives the connection back for another exchange.
+    pub fn finish(self, _complete: Complete, now: Moment) {
+        self.pick.pool().put(self.origin, now);
+    }
+}
+
+/// Takes a kept connection or opens one.
+pub(crate) async fn lease(
+    worker: &Worker,
+    client: &mut Client,
+    admitted: &Admitted,
+    attempts: &Attempts,
+    pick: Pick,
+    trace: &mut Trace,
+) -> Result<Lease, Lost> {
+    trace.reused = false;
+    if !attempts.fresh_only() {
+        let certainty = if attempts.repeatable() { Certainty::Known } else { Certainty::Asked };
+        if let Some(origin) = pick.pool().take(now(), certainty) {
+            trace.reused = true;
+            return Ok(Lease { origin, pick });
+        }
+    }
+    let stream = dial(worker, client, admitted, &pick, trace).await.map_err(|failure| {
+        if failure.kind != Kind::ClientGone {
+            pick.endpoint().vitals.count_connect_failure();
+        }
+        Lost { failure, endpoint: Some(pick.id()), intact: true }
+    })?;
+    let inbox = Inbox::new(Rc::clone(&worker.buffers));
+    let origin = Origin::new(stream, inbox, pick.endpoint().vitals.clone());
+    Ok(Lease { origin, pick })
+}
+
+/// Opens a connection within the route's limit, while the client is still there.
+async fn dial(
+    worker: &Worker,
+    client: &mut Client,
+    admitted: &Admitted,
+    pick: &Pick,
+    trace: &Trace,
+) -> Result<Stream, Failure> {
+    let timeouts = admitted.forward().map(|forward| forward.timeouts).unwrap_or_default();
+    let mut deadline = now().after(timeouts.connect);
+    let mut late = Kind::ConnectTimeout;
+    if let Some(total) = timeouts.total.map(|total| trace.started.after(total))
+        && total < deadline
+    {
+        deadline = total;
+        late = Kind::TotalTimeout;
+    }
+    let mut dialling = pin!(worker.shared.net.dial(&pick.endpoint().address));
+    let (io, timer) = (&mut client.io, &mut client.timer);
+    poll_fn(|cx| {
+        if let Poll::Ready(dialled) = dialling.as_mut().poll(cx) {
+            return Poll::Ready(dialled.map_err(meaning));
+        }
+        if io.poll_gone(cx).is_ready() {
+            return Poll::Ready(Err(Failure::new(Step::Lease, Kind::ClientGone)));
+        }
+        timer.poll_until(cx, deadline).map(|()| Err(Failure::new(Step::Lease, late)))
+    })
+    .await
+}
+
+/// What a dial error means.
+fn meaning(error: DialError) -> Failure {
+    match error {
+        DialError::Refused => Failure::new(Step::Lease, Kind::ConnectRefused),
+        DialError::Failed(detail) => Failure::because(Step::Lease, Kind::ConnectFailed, detail),
+    }
+}

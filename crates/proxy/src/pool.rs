@@ -1,0 +1,112 @@
+//! Idle upstream connections of one worker to one endpoint: last in, first out.
+
+use gatehouse_core::moment::Moment;
+use gatehouse_core::plan::Keepalive;
+use gatehouse_core::vitals::EndpointVitals;
+use gatehouse_wire::socket::Probe;
+use gatehouse_wire::{Inbox, Stream};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// A connection to an endpoint, counted while it is open.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    pub stream: Stream,
+    pub inbox: Inbox,
+    vitals: Arc<EndpointVitals>,
+}
+
+impl Origin {
+    pub fn new(stream: Stream, inbox: Inbox, vitals: Arc<EndpointVitals>) -> Origin {
+        vitals.connection_opened();
+        Origin { stream, inbox, vitals }
+    }
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        self.vitals.connection_closed();
+    }
+}
+
+#[derive(Debug)]
+struct Idle {
+    origin: Origin,
+    since: Moment,
+}
+
+/// How sure a caller must be that a kept connection is alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Certainty {
+    /// What the driver knows is enough: the request can be repeated.
+    Known,
+    /// The kernel is asked: the request cannot be repeated.
+    Asked,
+}
+
+/// Idle connections to one endpoint.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    idle: RefCell<Vec<Idle>>,
+    keepalive: Cell<Keepalive>,
+}
+
+impl Pool {
+    pub fn new(keepalive: Keepalive) -> Rc<Pool> {
+        Rc::new(Pool { idle: RefCell::default(), keepalive: Cell::new(keepalive) })
+    }
+
+    /// Follows a new plan.
+    pub fn adopt(&self, keepalive: Keepalive) {
+        self.keepalive.set(keepalive);
+    }
+
+    /// The connection that was used last and is still as it was left. Those found closed, spoken
+    /// to unasked or too old are dropped on the way.
+    pub fn take(&self, now: Moment, certainty: Certainty) -> Option<Origin> {
+        let mut idle = self.idle.borrow_mut();
+        while let Some(mut found) = idle.pop() {
+            if now.since(found.since) >= self.keepalive.get().idle_timeout {
+                // All below it are older still.
+                idle.clear();
+                return None;
+            }
+            let seen = match certainty {
+                Certainty::Known => found.origin.stream.glance(),
+                Certainty::Asked => found.origin.stream.probe(),
+            };
+            if seen == Probe::Quiet {
+                return Some(found.origin);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection whose exchange has ended whole, if there is room.
+    pub fn put(&self, origin: Origin, now: Moment) {
+        let mut idle = self.idle.borrow_mut();
+        if origin.inbox.is_empty() && idle.len() < self.keepalive.get().idle_per_worker as usize {
+            idle.push(Idle { origin, since: now });
+        }
+    }
+
+    /// Drops what the origin has closed and what is too old.
+    pub fn sweep(&self, now: Moment) {
+        let most = self.keepalive.get().idle_timeout;
+        self.idle.borrow_mut().retain_mut(|idle| {
+            now.since(idle.since) < most && idle.origin.stream.glance() == Probe::Quiet
+        });
+    }
+
+    /// Drops all.
+    pub fn clear(&self) {
+        self.idle.borrow_mut().clear();
+    }
+
+    /// Idle connections kept.
+    #[cfg(feature = "memory")]
+    pub fn len(&self) -> usize {
+        self.idle.borrow().len()
+    }
+}

@@ -1,0 +1,184 @@
+//! Step 10, receive: the answer's head, judged; interim answers passed on.
+
+use crate::admit::Admitted;
+use crate::attempts::Lost;
+use crate::client::{Client, Wrote};
+use crate::lease::Lease;
+use crate::send::{Upload, UploadState};
+use crate::trace::Trace;
+use crate::worker::Heads;
+use gatehouse_core::failure::{Failure, Kind, Side, Step};
+use gatehouse_core::message::{Known, RequestHead, ResponseHead, Version, lists_token, tokens};
+use gatehouse_core::moment::Moment;
+use gatehouse_core::plan::Timeouts;
+use gatehouse_wire::h1::{AnswerError, encode, response};
+use gatehouse_wire::timer::now;
+use std::future::poll_fn;
+use std::task::Poll;
+
+/// Interim answers one exchange may have; an origin that sends more is not going to answer.
+const INTERIM_MAX: u8 = 16;
+
+/// An answer whose head is there, and the request that may still be under way.
+pub(crate) struct Answered {
+    pub lease: Lease,
+    pub upload: Upload,
+}
+
+/// Receives the head of the final answer.
+pub(crate) async fn receive(
+    client: &mut Client,
+    heads: &mut Heads,
+    admitted: &Admitted,
+    lease: Lease,
+    upload: Upload,
+    trace: &mut Trace,
+) -> Result<Answered, Lost> {
+    let timeouts = admitted.forward().map(|forward| forward.timeouts).unwrap_or_default();
+    let mut answered = Answered { lease, upload };
+    let mut interim = 0;
+    let outcome = loop {
+        let until = total_deadline(&timeouts, trace);
+        match head(client, heads, &mut answered, &timeouts, until).await {
+            Err(failure) => break Err(failure),
+            Ok(()) if !(100..200).contains(&heads.answer.status) => break Ok(()),
+            Ok(()) if heads.answer.status == 101 => {
+                break judge_switch(&heads.request, &heads.answer);
+            }
+            Ok(()) => interim += 1,
+        }
+        answered.lease.origin.inbox.release_if_empty();
+        if interim > INTERIM_MAX {
+            let failure =
+                Failure::because(Step::Receive, Kind::UpstreamMalformed, "endless 1xx answers");
+            break Err(failure);
+        }
+        if let Err(failure) = pass_on(client, heads, &timeouts).await {
+            break Err(failure);
+        }
+    };
+    trace.received_bytes = answered.upload.payload();
+    let now = now();
+    let vitals = &answered.lease.pick().endpoint().vitals;
+    match outcome {
+        Ok(()) => {
+            trace.answered = Some(now);
+            vitals.observe(now.since(trace.read.unwrap_or(trace.started)), now);
+            Ok(answered)
+        }
+        Err(failure) => {
+            if failure.side() == Side::Upstream {
+                vitals.count_failure();
+            }
+            let untouched = interim == 0 && answered.upload.is_intact();
+            let intact = untouched && failure.kind == Kind::UpstreamClosed;
+            Err(Lost { failure, endpoint: Some(answered.lease.pick().id()), intact })
+        }
+    }
+}
+
+/// When the route's total time is over.
+pub(crate) fn total_deadline(timeouts: &Timeouts, trace: &Trace) -> Option<Moment> {
+    timeouts.total.map(|total| trace.read.unwrap_or(trace.started).after(total))
+}
+
+/// Receives one head, interim or final, while the upload goes on.
+async fn head(
+    client: &mut Client,
+    heads: &mut Heads,
+    answered: &mut Answered,
+    timeouts: &Timeouts,
+    until: Option<Moment>,
+) -> Result<(), Failure> {
+    let asked = heads.request.method();
+    let (io, timer) = (&mut client.io, &mut client.timer);
+    let Answered { lease, upload } = answered;
+    let mut scanned = 0;
+    poll_fn(|cx| {
+        let origin = &mut lease.origin;
+        if let Poll::Ready(failure) = upload.poll(cx, io, &mut origin.stream) {
+            return Poll::Ready(Err(failure));
+        }
+        let (stream, inbox) = (&mut origin.stream, &mut origin.inbox);
+        let answer = &mut heads.answer;
+        match response::poll_read(cx, stream, inbox, asked, &mut scanned, answer) {
+            Poll::Ready(outcome) => return Poll::Ready(outcome.map_err(meaning)),
+            Poll::Pending => {}
+        }
+        let (mut deadline, mut late) = match upload.state() {
+            UploadState::Active => upload.deadline(),
+            UploadState::Done | UploadState::Refused => {
+                if io.poll_gone(cx).is_ready() {
+                    return Poll::Ready(Err(Failure::new(Step::Receive, Kind::ClientGone)));
+                }
+                let late = Failure::new(Step::Receive, Kind::UpstreamFirstByteTimeout);
+                (upload.quiet_since().after(timeouts.first_byte), late)
+            }
+        };
+        if let Some(until) = until.filter(|until| *until < deadline) {
+            deadline = until;
+            late = Failure::new(Step::Receive, Kind::TotalTimeout);
+        }
+        timer.poll_until(cx, deadline).map(|()| Err(late))
+    })
+    .await
+}
+
+/// Passes an interim answer on to a client that knows what it is (RFC 9110 section 15.2).
+async fn pass_on(
+    client: &mut Client,
+    heads: &mut Heads,
+    timeouts: &Timeouts,
+) -> Result<(), Failure> {
+    if heads.request.version == Version::Http10 {
+        return Ok(());
+    }
+    let fields = &mut heads.answer.fields;
+    crate::send::strip_connection(fields);
+    let hop = [
+        Known::Connection,
+        Known::KeepAlive,
+        Known::ProxyConnection,
+        Known::TransferEncoding,
+        Known::ContentLength,
+        Known::Upgrade,
+    ];
+    hop.into_iter().for_each(|known| fields.remove(known));
+    let mut text = Vec::with_capacity(256);
+    encode::response(&heads.answer, &mut text);
+    let deadline = now().after(timeouts.idle);
+    match client.io.write(&mut client.timer, &text, deadline).await {
+        Wrote::All => Ok(()),
+        Wrote::Gone => Err(Failure::new(Step::Receive, Kind::ClientGone)),
+        Wrote::TooSlow => Err(Failure::new(Step::Receive, Kind::ClientTooSlow)),
+    }
+}
+
+/// A 101 is right only where the client asked for just this protocol.
+fn judge_switch(request: &RequestHead, answer: &ResponseHead) -> Result<(), Failure> {
+    let asked = request.fields.has(Known::Upgrade);
+    let mut names = answer.fields.all(Known::Upgrade).flat_map(tokens).peekable();
+    let named = names.peek().is_some()
+        && names
+            .all(|name| request.fields.all(Known::Upgrade).any(|asked| lists_token(asked, name)));
+    if asked && named {
+        Ok(())
+    } else {
+        Err(Failure::new(Step::Receive, Kind::UpstreamUpgradeInvalid))
+    }
+}
+
+/// What an answer error means.
+fn meaning(error: AnswerError) -> Failure {
+    let (kind, detail) = match error {
+        AnswerError::Closed | AnswerError::Reset { begun: false } => (Kind::UpstreamClosed, ""),
+        AnswerError::Truncated | AnswerError::Reset { begun: true } => {
+            (Kind::UpstreamMalformed, "the answer's head was cut short")
+        }
+        AnswerError::Malformed(detail) | AnswerError::Ambiguous(detail) => {
+            (Kind::UpstreamMalformed, detail)
+        }
+        AnswerError::TooLarge => (Kind::UpstreamHeadTooLarge, ""),
+    };
+    Failure::because(Step::Receive, kind, detail)
+}

@@ -1,0 +1,337 @@
+//! Step 11, respond: stream the answer, switch protocols, or turn a Failure into an answer.
+
+use crate::admit::{Admitted, Own};
+use crate::client::{Client, Wrote};
+use crate::lease::Complete;
+use crate::own::{self, Content, Ending};
+use crate::receive::{Answered, total_deadline};
+use crate::send::{Upload, UploadState, strip_connection};
+use crate::trace::Trace;
+use crate::tunnel;
+use crate::worker::{Heads, Worker};
+use gatehouse_core::failure::{Failure, Kind, Side, Step};
+use gatehouse_core::message::{BodyLength, Known, Version};
+use gatehouse_core::moment::Moment;
+use gatehouse_core::plan::Action;
+use gatehouse_wire::h1::Decoder;
+use gatehouse_wire::h1::encode::{self, Framing};
+use gatehouse_wire::pump::{Pump, PumpError, Waits};
+use gatehouse_wire::timer::now;
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Duration;
+
+/// What becomes of the client's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    /// It carries another exchange.
+    Keep,
+    /// It is closed.
+    Close,
+    /// It is closed, and what the client still sends is thrown away for a while.
+    Linger,
+    /// It is reset: the client must not take what it has for whole.
+    Reset,
+}
+
+/// How long a client may take to read one of the gateway's own answers.
+const OWN_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes of a request body that are read and thrown away to keep a connection, once its answer
+/// has ended without it.
+const DISCARD_BYTES_MAX: u64 = 64 * 1024;
+
+/// Streams an upstream's answer.
+pub(crate) async fn respond(
+    worker: &Worker,
+    client: &mut Client,
+    heads: &mut Heads,
+    admitted: &Admitted,
+    answered: Answered,
+    trace: &mut Trace,
+) -> Result<After, Failure> {
+    if heads.answer.status == 101 {
+        return tunnel::switch(worker, client, heads, admitted, answered, trace).await;
+    }
+    let wants_more = heads.request.keep_alive && !client.io.half_closed;
+    let keep = wants_more && !worker.draining.get() && !unending(heads);
+    let framing = prepare(worker, heads, admitted, keep);
+    let mut text = worker.buffers.take_text();
+    encode::response(&heads.answer, &mut text);
+    let length = heads.answer.body;
+    let mut download = Pump::new(text, Decoder::new(length), framing);
+    let Answered { mut lease, mut upload } = answered;
+    let outcome = stream(client, &mut lease.origin, &mut upload, &mut download, admitted, trace);
+    let outcome = outcome.await;
+    trace.sent_bytes = download.payload();
+    trace.received_bytes = upload.payload();
+    if let Err(failure) = outcome {
+        if failure.side() == Side::Upstream {
+            lease.pick().endpoint().vitals.count_failure();
+        }
+        return cut(failure, &download, length, framing, heads.answer.status, trace);
+    }
+    trace.status = heads.answer.status;
+    let done = upload.state() == UploadState::Done;
+    let complete = Complete::of(done, true, heads.answer.keep_alive, &lease);
+    if let Some(complete) = complete {
+        lease.finish(complete, now());
+    } else {
+        drop(lease);
+    }
+    worker.buffers.give_text(download.into_head());
+    Ok(after(worker, client, upload, keep).await)
+}
+
+/// Whether only the end of the connection can tell this client that the answer has ended.
+fn unending(heads: &Heads) -> bool {
+    heads.request.version == Version::Http10
+        && matches!(heads.answer.body, BodyLength::Chunked | BodyLength::UntilClose)
+}
+
+/// Makes the upstream's head the client's: hop-by-hop fields, framing, the route's edits.
+fn prepare(worker: &Worker, heads: &mut Heads, admitted: &Admitted, keep: bool) -> Framing {
+    let version = heads.request.version;
+    let answer = &mut heads.answer;
+    let fields = &mut answer.fields;
+    strip_connection(fields);
+    let hop = [
+        Known::Connection,
+        Known::KeepAlive,
+        Known::ProxyConnection,
+        Known::TransferEncoding,
+        Known::Upgrade,
+        Known::Te,
+    ];
+    hop.into_iter().for_each(|known| fields.remove(known));
+    if answer.status == 204 {
+        fields.remove(Known::ContentLength);
+    }
+    if !fields.has(Known::Date) {
+        fields.append_with(b"Date", |line| worker.calendar.write_http(line));
+    }
+    let edits = &admitted.route().response_edits;
+    if !edits.is_empty() {
+        edits.apply(fields);
+    }
+    let unsized_body = matches!(answer.body, BodyLength::Chunked | BodyLength::UntilClose);
+    let framing = if unsized_body && version == Version::Http11 {
+        fields.append(b"Transfer-Encoding", b"chunked");
+        Framing::Chunked
+    } else {
+        Framing::Plain
+    };
+    match (keep, version) {
+        (false, _) => fields.append(b"Connection", b"close"),
+        (true, Version::Http10) => fields.append(b"Connection", b"keep-alive"),
+        (true, Version::Http11) => {}
+    }
+    framing
+}
+
+/// Carries the answer, and what is left of the request beside it.
+async fn stream(
+    client: &mut Client,
+    origin: &mut crate::pool::Origin,
+    upload: &mut Upload,
+    download: &mut Pump,
+    admitted: &Admitted,
+    trace: &Trace,
+) -> Result<(), Failure> {
+    let timeouts = admitted.forward().map(|forward| forward.timeouts).unwrap_or_default();
+    let until = total_deadline(&timeouts, trace);
+    let (io, timer) = (&mut client.io, &mut client.timer);
+    let mut progress = 0;
+    let mut quiet_since: Option<Moment> = None;
+    poll_fn(|cx| {
+        // A fault in the rest of the upload ends the upload; the answer is still owed.
+        if let Poll::Ready(failure) = upload.poll(cx, io, &mut origin.stream)
+            && failure.kind == Kind::ClientGone
+        {
+            return Poll::Ready(Err(failure));
+        }
+        match download.poll(cx, &mut origin.stream, &mut origin.inbox, &mut io.stream) {
+            Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(meaning(error))),
+            Poll::Pending => {}
+        }
+        if progress != download.progress() || quiet_since.is_none() {
+            progress = download.progress();
+            quiet_since = Some(now());
+        }
+        let waits = download.waits();
+        let mut late = match waits {
+            Waits::Source => Failure::new(Step::Respond, Kind::UpstreamIdleTimeout),
+            Waits::Sink => Failure::new(Step::Respond, Kind::ClientTooSlow),
+        };
+        if waits == Waits::Source
+            && upload.state() != UploadState::Active
+            && io.poll_gone(cx).is_ready()
+        {
+            return Poll::Ready(Err(Failure::new(Step::Respond, Kind::ClientGone)));
+        }
+        let mut deadline = quiet_since.unwrap_or_default().after(timeouts.idle);
+        if let Some(until) = until.filter(|until| *until < deadline) {
+            deadline = until;
+            late = Failure::new(Step::Respond, Kind::TotalTimeout);
+        }
+        timer.poll_until(cx, deadline).map(|()| Err(late))
+    })
+    .await
+}
+
+fn meaning(error: PumpError) -> Failure {
+    match error {
+        PumpError::Cut | PumpError::Reset => Failure::new(Step::Respond, Kind::UpstreamBodyCut),
+        PumpError::Malformed(detail) => {
+            Failure::because(Step::Respond, Kind::UpstreamBodyCut, detail)
+        }
+        PumpError::TooLarge => Failure::new(Step::Respond, Kind::Internal),
+        PumpError::Sink => Failure::new(Step::Respond, Kind::ClientGone),
+    }
+}
+
+/// An answer that broke off: another can be given only while nothing of it was sent; otherwise
+/// the connection ends in a way that nobody takes for a whole answer.
+fn cut(
+    failure: Failure,
+    download: &Pump,
+    length: BodyLength,
+    framing: Framing,
+    status: u16,
+    trace: &mut Trace,
+) -> Result<After, Failure> {
+    if !download.has_begun() && failure.side() == Side::Upstream {
+        return Err(failure);
+    }
+    trace.failure = Some(failure);
+    trace.status = status;
+    let told_apart = framing == Framing::Chunked || matches!(length, BodyLength::Known(_));
+    Ok(if told_apart { After::Close } else { After::Reset })
+}
+
+/// What becomes of the client's connection after an answer that ended whole.
+async fn after(worker: &Worker, client: &mut Client, upload: Upload, keep: bool) -> After {
+    if upload.is_read() {
+        upload.give_back(worker);
+        return if keep { After::Keep } else { closing(client) };
+    }
+    let decoder = upload.abandon(&mut client.io);
+    if keep && discard(client, decoder).await { After::Keep } else { After::Linger }
+}
+
+/// A connection that is to be closed lingers where the client may still be sending.
+fn closing(client: &Client) -> After {
+    if client.io.half_closed { After::Close } else { After::Linger }
+}
+
+/// Reads the rest of a request body and throws it away, so that the next request is read from
+/// the right byte. False where it is too long, too slow or broken.
+async fn discard(client: &mut Client, mut decoder: Decoder) -> bool {
+    let deadline = now().after(Duration::from_secs(1));
+    let (io, timer) = (&mut client.io, &mut client.timer);
+    let mut thrown = 0;
+    poll_fn(|cx| {
+        loop {
+            let Ok(decoded) = decoder.decode(io.inbox.bytes_mut()) else {
+                return Poll::Ready(false);
+            };
+            thrown += decoded.consumed as u64;
+            io.inbox.consume(decoded.consumed);
+            if decoded.done || thrown > DISCARD_BYTES_MAX {
+                return Poll::Ready(decoded.done);
+            }
+            match io.inbox.poll_fill(cx, &mut io.stream) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(false),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => return timer.poll_until(cx, deadline).map(|()| false),
+            }
+        }
+    })
+    .await
+}
+
+/// Gives an answer of the gateway's own that is no failure.
+pub(crate) async fn own(
+    worker: &Worker,
+    client: &mut Client,
+    heads: &mut Heads,
+    own: Own,
+    trace: &mut Trace,
+) -> After {
+    let route = own.routed.view().plan.route(own.routed.id());
+    let (body, content_type): (&[u8], &str) = match &route.action {
+        Action::Respond(respond) => (&respond.body, &respond.content_type),
+        Action::Redirect(_) | Action::Forward(_) => (b"", ""),
+    };
+    own::begin(worker, heads, &Content { status: own.status, content_type, body });
+    if own.location {
+        let location = std::mem::take(&mut worker.scratch.borrow_mut().text);
+        heads.answer.fields.append(b"Location", &location);
+        worker.scratch.borrow_mut().text = location;
+    }
+    let mut text = worker.buffers.take_text();
+    let unread = heads.request.body;
+    let keep = heads.request.keep_alive && !worker.draining.get() && !client.io.half_closed;
+    let ending = if keep { Ending::Keep } else { Ending::Close };
+    own::finish(heads, Some(&route.response_edits), ending, body, &mut text);
+    trace.status = own.status;
+    let wrote = write_own(client, &text, trace).await;
+    trace.sent_bytes = body.len() as u64;
+    worker.buffers.give_text(text);
+    match wrote {
+        Wrote::Gone | Wrote::TooSlow => After::Close,
+        Wrote::All if !keep => closing(client),
+        Wrote::All if discard(client, Decoder::new(unread)).await => After::Keep,
+        Wrote::All => After::Linger,
+    }
+}
+
+/// Turns a failure into an answer, where one is still owed.
+pub(crate) async fn failure(
+    worker: &Worker,
+    client: &mut Client,
+    heads: &mut Heads,
+    failure: Failure,
+    trace: &mut Trace,
+) -> After {
+    trace.failure = Some(failure);
+    if matches!(failure.kind, Kind::ClientGone | Kind::ClientTooSlow) {
+        return After::Close;
+    }
+    let mut body = worker.buffers.take_text();
+    own::failure(worker, client, heads, failure, trace, &mut body);
+    // A request that was refused while it was read has no end to go on from; one with a body
+    // has been read to an unknown place.
+    let whole = failure.step > Step::Read && heads.request.body == BodyLength::None;
+    let wants_more = heads.request.keep_alive && !client.io.half_closed;
+    let keep = whole && wants_more && !worker.draining.get();
+    let ending = if keep { Ending::Keep } else { Ending::Close };
+    let view = trace.view.clone();
+    let edits =
+        trace.route.zip(view.as_ref()).map(|(id, view)| &view.plan.route(id).response_edits);
+    let mut text = worker.buffers.take_text();
+    own::finish(heads, edits, ending, &body, &mut text);
+    trace.status = heads.answer.status;
+    let wrote = write_own(client, &text, trace).await;
+    trace.sent_bytes = body.len() as u64;
+    worker.buffers.give_text(text);
+    worker.buffers.give_text(body);
+    match wrote {
+        Wrote::All if keep => After::Keep,
+        Wrote::All => closing(client),
+        Wrote::Gone | Wrote::TooSlow => After::Close,
+    }
+}
+
+async fn write_own(client: &mut Client, text: &[u8], trace: &mut Trace) -> Wrote {
+    let deadline = now().after(OWN_ANSWER_TIMEOUT);
+    let wrote = client.io.write(&mut client.timer, text, deadline).await;
+    let kind = match wrote {
+        Wrote::All => return wrote,
+        Wrote::Gone => Kind::ClientGone,
+        Wrote::TooSlow => Kind::ClientTooSlow,
+    };
+    trace.failure.get_or_insert(Failure::new(Step::Respond, kind));
+    wrote
+}

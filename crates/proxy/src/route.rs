@@ -1,0 +1,72 @@
+//! Step 4, route: one Plan snapshot for the whole exchange -> `Routed`.
+
+use crate::client::Client;
+use crate::trace::Trace;
+use crate::worker::View;
+use gatehouse_core::failure::{Failure, Kind, Step};
+use gatehouse_core::message::{MethodSet, RequestHead};
+use gatehouse_core::plan::RouteId;
+use gatehouse_core::route::{Asked, Found};
+use std::rc::Rc;
+
+/// Proof that a route was found.
+pub(crate) struct Routed {
+    view: Rc<View>,
+    id: RouteId,
+}
+
+impl Routed {
+    pub fn view(&self) -> &Rc<View> {
+        &self.view
+    }
+
+    pub fn id(&self) -> RouteId {
+        self.id
+    }
+}
+
+/// Finds the route.
+pub(crate) fn route(
+    view: &Rc<View>,
+    client: &Client,
+    head: &RequestHead,
+    trace: &mut Trace,
+) -> Result<Routed, Failure> {
+    match view.plan.router.find(&asked(client, head)) {
+        Found::Route(id) => {
+            trace.route = Some(id);
+            Ok(Routed { view: Rc::clone(view), id })
+        }
+        Found::NoRoute => Err(Failure::new(Step::Route, Kind::NoRoute)),
+        Found::MethodNotAllowed { .. } => Err(Failure::new(Step::Route, Kind::MethodNotAllowed)),
+        Found::PathAmbiguous => {
+            let detail = head.path_fault.map_or("", |fault| fault.text());
+            Err(Failure::because(Step::Route, Kind::RequestPathAmbiguous, detail))
+        }
+    }
+}
+
+/// The methods that would have found a route: for `Allow`.
+pub(crate) fn allowed(view: &View, client: &Client, head: &RequestHead) -> MethodSet {
+    match view.plan.router.find(&asked(client, head)) {
+        Found::MethodNotAllowed { allow } => allow,
+        Found::Route(_) | Found::NoRoute | Found::PathAmbiguous => MethodSet::EMPTY,
+    }
+}
+
+fn asked<'a>(client: &Client, head: &'a RequestHead) -> Asked<'a> {
+    // `OPTIONS *` asks about the server: it takes the route of its root.
+    let raw_path = head.text(head.raw_path);
+    let star = raw_path == b"*";
+    let path = head.path.map(|path| head.text(path));
+    Asked {
+        listener: client.listener,
+        host: head.text(head.host),
+        path: if star { Some(b"/") } else { path },
+        raw_path: if star { b"/" } else { raw_path },
+        query: head.query.map(|query| head.text(query)),
+        method: head.method(),
+        method_text: head.text(head.method_text),
+        fields: &head.fields,
+    }
+}

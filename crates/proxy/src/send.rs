@@ -1,0 +1,371 @@
+//! Step 9, send: the rewritten head -> `Upload`, which `receive` and `respond` poll beside their
+//! own work. Nothing is spawned.
+
+use crate::admit::Admitted;
+use crate::client::{Client, ClientIo};
+use crate::forwarded;
+use crate::lease::Lease;
+use crate::worker::Worker;
+use gatehouse_core::failure::{Failure, Kind, Step};
+use gatehouse_core::message::{
+    BodyLength, Field, Fields, Known, Method, RequestHead, lists_token, path, tokens,
+};
+use gatehouse_core::moment::Moment;
+use gatehouse_core::plan::{Forward, PathMode};
+use gatehouse_core::route::Rewrite;
+use gatehouse_wire::Stream;
+use gatehouse_wire::h1::Decoder;
+use gatehouse_wire::h1::encode::{self, Framing};
+use gatehouse_wire::pump::{Pump, PumpError, Waits};
+use gatehouse_wire::timer::now;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// How long a slow request body is forgiven.
+const BODY_GRACE: Duration = Duration::from_secs(10);
+
+/// The rewritten path and the query, without an endpoint's base path.
+pub(crate) struct Outbound {
+    path: Vec<u8>,
+}
+
+impl Outbound {
+    pub fn give_back(self, worker: &Worker) {
+        worker.buffers.give_text(self.path);
+    }
+}
+
+/// Rewrites the head once for all attempts: path, hop-by-hop fields, forwarding fields, edits.
+pub(crate) fn rewrite(
+    worker: &Worker,
+    client: &Client,
+    head: &mut RequestHead,
+    admitted: &Admitted,
+) -> Result<Outbound, Failure> {
+    let Some(forward) = admitted.forward() else {
+        return Err(Failure::new(Step::Send, Kind::Internal));
+    };
+    let mut path = worker.buffers.take_text();
+    rewrite_path(worker, head, forward, admitted.route().path_mode, &mut path)?;
+    if let Some(query) = head.query {
+        path.push(b'?');
+        path.extend_from_slice(head.text(query));
+    }
+    let upgrade = keeps_upgrade(head);
+    strip_hop_by_hop(head, upgrade);
+    drop_aliases(&mut head.fields, forward);
+    forwarded::write(client, &mut head.fields, head.authority);
+    head.fields.append(b"Via", b"1.1 gatehouse");
+    forward.request_edits.apply(&mut head.fields);
+    if upgrade {
+        head.fields.append(b"Connection", b"upgrade");
+    }
+    if head.body == BodyLength::Chunked {
+        head.fields.append(b"Transfer-Encoding", b"chunked");
+    }
+    Ok(Outbound { path })
+}
+
+/// Appends the path an endpoint is asked for.
+fn rewrite_path(
+    worker: &Worker,
+    head: &RequestHead,
+    forward: &Forward,
+    mode: PathMode,
+    out: &mut Vec<u8>,
+) -> Result<(), Failure> {
+    let seen = match mode {
+        PathMode::Normal => head.path_text(),
+        PathMode::Raw => head.text(head.raw_path),
+    };
+    if seen == b"*" || matches!(forward.rewrite, Rewrite::Keep) {
+        out.extend_from_slice(seen);
+        return Ok(());
+    }
+    let scratch = &mut *worker.scratch.borrow_mut();
+    scratch.path.clear();
+    forward.rewrite.apply_with(seen, &mut scratch.rewrite, &mut scratch.path);
+    let invalid = |detail| Failure::because(Step::Send, Kind::RewriteInvalid, detail);
+    if mode == PathMode::Raw || path::is_normal(&scratch.path) {
+        out.extend_from_slice(&scratch.path);
+    } else {
+        path::normalize(&scratch.path, out).map_err(|fault| invalid(fault.text()))?;
+    }
+    let plain = |byte: &u8| !matches!(byte, 0..=b' ' | 0x7f | b'?' | b'#');
+    if out.first() != Some(&b'/') || !out.iter().all(plain) {
+        return Err(invalid("the rewritten path is not a path"));
+    }
+    Ok(())
+}
+
+/// Whether the request may ask its upstream to leave HTTP. A body or `h2c` takes that away: both
+/// have carried requests past the rules of other proxies.
+fn keeps_upgrade(head: &RequestHead) -> bool {
+    let h2c = || {
+        head.fields
+            .all(Known::Upgrade)
+            .flat_map(tokens)
+            .any(|name| name.eq_ignore_ascii_case(b"h2c") || name.eq_ignore_ascii_case(b"h2"))
+    };
+    head.body == BodyLength::None
+        && head.version == gatehouse_core::message::Version::Http11
+        && head.method() == Method::Get
+        && head.asks_upgrade()
+        && !h2c()
+}
+
+/// RFC 9110 section 7.6.1. Fields that frame, route, forward or authenticate stay, whatever
+/// `Connection` lists.
+fn strip_hop_by_hop(head: &mut RequestHead, upgrade: bool) {
+    strip_connection(&mut head.fields);
+    let hop = [
+        Known::KeepAlive,
+        Known::ProxyConnection,
+        Known::Te,
+        Known::TransferEncoding,
+        Known::Connection,
+    ];
+    hop.into_iter().for_each(|known| head.fields.remove(known));
+    if !upgrade && head.fields.has(Known::Upgrade) {
+        head.fields.remove(Known::Upgrade);
+        head.fields.remove_named(b"http2-settings");
+    }
+}
+
+/// Takes out what `Connection` lists.
+pub(crate) fn strip_connection(fields: &mut Fields) {
+    let named = |fields: &Fields, name: &[u8]| {
+        fields.all(Known::Connection).any(|value| lists_token(value, name))
+    };
+    let plain = |value: &[u8]| {
+        tokens(value).all(|token| {
+            [&b"close"[..], b"keep-alive", b"upgrade"]
+                .iter()
+                .any(|word| token.eq_ignore_ascii_case(word))
+        })
+    };
+    if !fields.has(Known::Connection) || fields.all(Known::Connection).all(plain) {
+        return;
+    }
+    // Rare: a few allocations, bounded by the head's size.
+    let listed: Vec<Vec<u8>> = fields
+        .iter()
+        .filter(|(name, _)| named(fields, name) && !survives(Known::of(name)))
+        .map(|(name, _)| name.to_vec())
+        .collect();
+    listed.iter().for_each(|name| fields.remove_named(name));
+}
+
+/// End-to-end fields that `Connection` may not take out.
+fn survives(known: Known) -> bool {
+    matches!(
+        known,
+        Known::Host
+            | Known::ContentLength
+            | Known::TransferEncoding
+            | Known::Connection
+            | Known::Upgrade
+            | Known::Expect
+            | Known::Via
+            | Known::Forwarded
+            | Known::XForwardedFor
+            | Known::XForwardedProto
+            | Known::XForwardedHost
+            | Known::XForwardedOther
+            | Known::Authorization
+            | Known::ProxyAuthorization
+            | Known::Cookie
+            | Known::SetCookie
+            | Known::Date
+            | Known::ContentType
+    )
+}
+
+/// Drops fields whose name is one the gateway sets but for its underscores: origins that turn
+/// both into the same variable would read the client's.
+fn drop_aliases(fields: &mut Fields, forward: &Forward) {
+    let alias = |field: &Field, name: &[u8]| {
+        if field.known != Known::Other || !name.contains(&b'_') || name.len() > 64 {
+            return false;
+        }
+        let mut plain = [0_u8; 64];
+        let plain = &mut plain[..name.len()];
+        for (slot, byte) in plain.iter_mut().zip(name) {
+            *slot = if *byte == b'_' { b'-' } else { *byte };
+        }
+        let edits = &forward.request_edits;
+        let set = edits.set.iter().chain(&edits.add).map(|edit| edit.name.as_bytes());
+        let removed = edits.remove.iter().map(|name| name.as_bytes());
+        Known::of(plain) != Known::Other
+            || set.chain(removed).any(|own| own.eq_ignore_ascii_case(plain))
+    };
+    let suspicious = fields
+        .table()
+        .iter()
+        .any(|field| !field.dropped && alias(field, field.name.of(fields.bytes())));
+    if suspicious {
+        fields.remove_where(alias);
+    }
+}
+
+/// A request on its way to an endpoint.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    pump: Pump,
+    state: UploadState,
+    has_body: bool,
+    rate_min: u32,
+    idle: Duration,
+    progress: u64,
+    quiet_since: Moment,
+    starved: Duration,
+}
+
+/// How an upload stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UploadState {
+    /// Under way.
+    Active,
+    /// Written whole.
+    Done,
+    /// The endpoint takes no more; its answer may still come.
+    Refused,
+}
+
+/// Starts sending the request.
+pub(crate) fn send(
+    worker: &Worker,
+    client: &Client,
+    head: &RequestHead,
+    admitted: &Admitted,
+    outbound: &Outbound,
+    lease: &Lease,
+) -> Upload {
+    let endpoint = lease.pick().endpoint();
+    let mut text = worker.buffers.take_text();
+    text.extend_from_slice(head.text(head.method_text));
+    text.push(b' ');
+    if outbound.path != b"*" {
+        text.extend_from_slice(endpoint.base_path.as_bytes());
+    }
+    text.extend_from_slice(&outbound.path);
+    text.extend_from_slice(b" HTTP/1.1\r\n");
+    if !head.fields.has(Known::Host) {
+        text.extend_from_slice(b"Host: ");
+        let own = head.text(head.authority);
+        text.extend_from_slice(if own.is_empty() { endpoint.authority.as_bytes() } else { own });
+        text.extend_from_slice(b"\r\n");
+    }
+    encode::fields(&head.fields, &mut text);
+    let framing = if head.body == BodyLength::Chunked { Framing::Chunked } else { Framing::Plain };
+    let pump =
+        Pump::new(text, Decoder::new(head.body), framing).at_most(admitted.body_bytes_max(client));
+    let has_body = head.body != BodyLength::None;
+    Upload {
+        pump,
+        state: UploadState::Active,
+        has_body,
+        rate_min: client.limits().body_rate_min,
+        idle: admitted.forward().map(|forward| forward.timeouts.idle).unwrap_or_default(),
+        progress: 0,
+        quiet_since: now(),
+        starved: Duration::ZERO,
+    }
+}
+
+impl Upload {
+    pub fn state(&self) -> UploadState {
+        self.state
+    }
+
+    /// Payload bytes taken from the client.
+    pub fn payload(&self) -> u64 {
+        self.pump.payload()
+    }
+
+    /// Whether no byte of a body was taken from the client.
+    pub fn is_intact(&self) -> bool {
+        !self.has_body || self.pump.source_bytes() == 0 && !self.pump.has_begun()
+    }
+
+    /// Whether the request was read whole from the client.
+    pub fn is_read(&self) -> bool {
+        !self.has_body || self.pump.source_done()
+    }
+
+    /// Moves what can be moved; ready with a failure that ends the exchange.
+    pub fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        io: &mut ClientIo,
+        sink: &mut Stream,
+    ) -> Poll<Failure> {
+        if self.state != UploadState::Active {
+            return Poll::Pending;
+        }
+        let outcome = self.pump.poll(cx, &mut io.stream, &mut io.inbox, sink);
+        match outcome {
+            Poll::Ready(Ok(())) => self.state = UploadState::Done,
+            Poll::Ready(Err(PumpError::Sink)) => self.state = UploadState::Refused,
+            Poll::Ready(Err(error)) => {
+                self.state = UploadState::Refused;
+                io.half_closed |= error == PumpError::Cut;
+                return Poll::Ready(meaning(error));
+            }
+            Poll::Pending => {}
+        }
+        if self.has_body && self.progress != self.pump.progress() {
+            let now = now();
+            if self.pump.waits() == Waits::Source {
+                self.starved += now.since(self.quiet_since);
+            }
+            self.progress = self.pump.progress();
+            self.quiet_since = now;
+        }
+        Poll::Pending
+    }
+
+    /// Until when it must move, and what it is if it does not.
+    pub fn deadline(&self) -> (Moment, Failure) {
+        let idle = self.quiet_since.after(self.idle);
+        if self.pump.waits() == Waits::Sink {
+            return (idle, Failure::new(Step::Send, Kind::UpstreamWriteTimeout));
+        }
+        let slow = Failure::new(Step::Send, Kind::RequestBodyTimeout);
+        let Some(earned) = (self.pump.source_bytes()).checked_div(u64::from(self.rate_min)) else {
+            return (idle, slow);
+        };
+        let allowed = (BODY_GRACE + Duration::from_secs(earned)).saturating_sub(self.starved);
+        (idle.min(self.quiet_since.after(allowed)), slow)
+    }
+
+    /// Since when nothing has moved: for a request written whole, when it was.
+    pub fn quiet_since(&self) -> Moment {
+        self.quiet_since
+    }
+
+    /// Gives up: what is left to read of the request, to be thrown away.
+    pub fn abandon(self, io: &mut ClientIo) -> Decoder {
+        self.pump.abandon(&mut io.inbox)
+    }
+
+    /// The head's buffer goes back to its pool.
+    pub fn give_back(self, worker: &Worker) {
+        worker.buffers.give_text(self.pump.into_head());
+    }
+}
+
+/// What a broken upload means.
+fn meaning(error: PumpError) -> Failure {
+    match error {
+        PumpError::Reset => Failure::new(Step::Send, Kind::ClientGone),
+        PumpError::Cut => {
+            Failure::because(Step::Send, Kind::RequestBodyMalformed, "it was cut short")
+        }
+        PumpError::Malformed(detail) => {
+            Failure::because(Step::Send, Kind::RequestBodyMalformed, detail)
+        }
+        PumpError::TooLarge => Failure::new(Step::Send, Kind::RequestBodyTooLarge),
+        PumpError::Sink => Failure::new(Step::Send, Kind::UpstreamWriteFailed),
+    }
+}

@@ -1,0 +1,55 @@
+//! What is remembered of one exchange until it is recorded.
+
+use crate::worker::View;
+use gatehouse_core::endpoints::EndpointId;
+use gatehouse_core::failure::Failure;
+use gatehouse_core::moment::Moment;
+use gatehouse_core::plan::{RouteId, UpstreamId};
+use std::rc::Rc;
+
+/// What is remembered of one exchange.
+#[derive(Debug)]
+pub(crate) struct Trace {
+    /// The exchange id: in `Proxy-Status` and in the log.
+    pub id: u64,
+    /// When the request's first byte was there.
+    pub started: Moment,
+    /// When its head was complete; `None` where it never was.
+    pub read: Option<Moment>,
+    /// When the answer's head was there.
+    pub answered: Option<Moment>,
+    pub view: Option<Rc<View>>,
+    pub route: Option<RouteId>,
+    pub upstream: Option<UpstreamId>,
+    pub endpoint: Option<EndpointId>,
+    /// Attempts made, the first included.
+    pub attempts: u8,
+    /// Whether the last attempt went over a kept connection.
+    pub reused: bool,
+    /// The status the client was given; 0 where it was given none.
+    pub status: u16,
+    pub received_bytes: u64,
+    pub sent_bytes: u64,
+    pub failure: Option<Failure>,
+}
+
+impl Trace {
+    pub fn new(id: u64, started: Moment) -> Trace {
+        Trace {
+            id,
+            started,
+            read: None,
+            answered: None,
+            view: None,
+            route: None,
+            upstream: None,
+            endpoint: None,
+            attempts: 0,
+            reused: false,
+            status: 0,
+            received_bytes: 0,
+            sent_bytes: 0,
+            failure: None,
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! What one worker holds: its view of the plan, its pools, buffers, counters and chance.
+
+use crate::date::Calendar;
+use crate::log::LogSource;
+use crate::meters::{NO_ROUTE, RouteMeter, WorkerMeters};
+use crate::pool::Pool;
+use crate::tasks::Tasks;
+use gatehouse_core::address::Address;
+use gatehouse_core::chance::Chance;
+use gatehouse_core::endpoints::Endpoints;
+use gatehouse_core::message::{RequestHead, ResponseHead};
+use gatehouse_core::moment::Moment;
+use gatehouse_core::plan::{ListenerId, Plan, RouteId, UpstreamId};
+use gatehouse_core::route::RewriteScratch;
+use gatehouse_core::vitals::Padded;
+use gatehouse_wire::{Buffers, Net};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
+
+/// Heads kept for later; more are given back to the allocator.
+const KEPT_HEADS_MAX: usize = 1024;
+
+/// What all workers follow: the Plan, and each upstream's Endpoints.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    current: Mutex<(Arc<Plan>, Vec<Arc<Endpoints>>)>,
+    generation: AtomicU64,
+    /// Connections open, one number a listener.
+    pub clients: Vec<Padded<AtomicU32>>,
+    pub net: Net,
+}
+
+impl Shared {
+    pub fn new(plan: Arc<Plan>, endpoints: Vec<Arc<Endpoints>>, net: Net) -> Shared {
+        let clients = plan.listeners.iter().map(|_| Padded::default()).collect();
+        let generation = AtomicU64::new(1);
+        Shared { current: Mutex::new((plan, endpoints)), generation, clients, net }
+    }
+
+    pub fn current(&self) -> (Arc<Plan>, Vec<Arc<Endpoints>>) {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Swaps what is published and tells the workers.
+    pub fn publish(&self, swap: impl FnOnce(&mut Arc<Plan>, &mut Vec<Arc<Endpoints>>)) {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let (plan, endpoints) = &mut *current;
+        swap(plan, endpoints);
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// One upstream as a worker sees it: who can answer, and this worker's connections to each.
+#[derive(Debug)]
+pub(crate) struct UpstreamView {
+    pub endpoints: Arc<Endpoints>,
+    pub pools: Vec<Rc<Pool>>,
+}
+
+/// One snapshot of everything an exchange obeys.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub plan: Arc<Plan>,
+    pub upstreams: Vec<Rc<UpstreamView>>,
+    meters: Vec<OnceCell<Arc<RouteMeter>>>,
+    no_route: Arc<RouteMeter>,
+}
+
+impl View {
+    pub fn upstream(&self, id: UpstreamId) -> &Rc<UpstreamView> {
+        &self.upstreams[id.0 as usize]
+    }
+
+    /// The meter of a route, or of exchanges that found none.
+    pub fn meter(&self, worker: &WorkerMeters, route: Option<RouteId>) -> &RouteMeter {
+        let Some(route) = route else { return &self.no_route };
+        self.meters[route.0 as usize].get_or_init(|| worker.route(&self.plan.route(route).name))
+    }
+}
+
+/// The two heads of an exchange.
+#[derive(Debug, Default)]
+pub(crate) struct Heads {
+    pub request: RequestHead,
+    pub answer: ResponseHead,
+}
+
+/// Texts that an exchange writes while it runs.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    pub path: Vec<u8>,
+    pub text: Vec<u8>,
+    pub rewrite: RewriteScratch,
+}
+
+/// One worker.
+pub(crate) struct Worker {
+    pub shared: Arc<Shared>,
+    pub buffers: Rc<Buffers>,
+    pub chance: RefCell<Chance>,
+    pub scratch: RefCell<Scratch>,
+    pub meters: Arc<WorkerMeters>,
+    pub log: Option<LogSource>,
+    pub calendar: Calendar,
+    pub tasks: Tasks,
+    pub draining: Cell<bool>,
+    view: RefCell<Rc<View>>,
+    seen: Cell<u64>,
+    next_id: Cell<u64>,
+    #[allow(clippy::vec_box, reason = "the box is what an exchange takes along")]
+    heads: RefCell<Vec<Box<Heads>>>,
+    waiting: RefCell<HashMap<u64, Waker>>,
+}
+
+impl Worker {
+    pub fn new(
+        shared: Arc<Shared>,
+        meters: Arc<WorkerMeters>,
+        log: Option<LogSource>,
+        seed: u64,
+    ) -> Rc<Worker> {
+        let generation = shared.generation.load(Ordering::Acquire);
+        let (plan, endpoints) = shared.current();
+        let view = View::of(plan, &endpoints, &meters, &[]);
+        let mut chance = Chance::seeded(seed);
+        Rc::new(Worker {
+            buffers: Buffers::new(),
+            next_id: Cell::new(chance.next_u64()),
+            chance: RefCell::new(chance),
+            scratch: RefCell::default(),
+            calendar: Calendar::default(),
+            tasks: Tasks::default(),
+            draining: Cell::new(false),
+            view: RefCell::new(Rc::new(view)),
+            seen: Cell::new(generation),
+            heads: RefCell::default(),
+            waiting: RefCell::default(),
+            shared,
+            meters,
+            log,
+        })
+    }
+
+    /// The snapshot of now. One load where nothing has changed.
+    pub fn view(&self) -> Rc<View> {
+        let generation = self.shared.generation.load(Ordering::Acquire);
+        if generation != self.seen.get() {
+            self.refresh(generation);
+        }
+        Rc::clone(&self.view.borrow())
+    }
+
+    fn refresh(&self, generation: u64) {
+        let (plan, endpoints) = self.shared.current();
+        let before = Rc::clone(&self.view.borrow());
+        let view = View::of(plan, &endpoints, &self.meters, &before.upstreams);
+        self.view.replace(Rc::new(view));
+        self.seen.set(generation);
+    }
+
+    /// A number no other exchange of this process has, and none of another is likely to.
+    pub fn next_id(&self) -> u64 {
+        let id = self.next_id.get();
+        self.next_id.set(id.wrapping_add(1));
+        id
+    }
+
+    pub fn take_heads(&self) -> Box<Heads> {
+        self.heads.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub fn give_heads(&self, heads: Box<Heads>) {
+        let mut kept = self.heads.borrow_mut();
+        if kept.len() < KEPT_HEADS_MAX {
+            kept.push(heads);
+        }
+    }
+
+    /// Remembers how to wake a connection when the worker drains; once a connection.
+    pub fn remember(&self, connection: u64, waker: Waker) {
+        self.waiting.borrow_mut().insert(connection, waker);
+    }
+
+    pub fn forget(&self, connection: u64) {
+        self.waiting.borrow_mut().remove(&connection);
+    }
+
+    /// Ends idle connections now and all others after their exchange.
+    pub fn drain(&self) {
+        self.draining.set(true);
+        let wakers: Vec<Waker> = self.waiting.borrow().values().cloned().collect();
+        wakers.into_iter().for_each(Waker::wake);
+        self.drop_idle();
+    }
+
+    /// Drops all idle upstream connections: their descriptors are needed.
+    pub fn drop_idle(&self) {
+        self.view.borrow().upstreams.iter().flat_map(|up| &up.pools).for_each(|pool| pool.clear());
+    }
+
+    /// Idle upstream connections kept.
+    #[cfg(feature = "memory")]
+    pub fn idle_connections(&self) -> usize {
+        self.view.borrow().upstreams.iter().flat_map(|up| &up.pools).map(|pool| pool.len()).sum()
+    }
+
+    /// Drops idle upstream connections that are closed or old, and sends off the log.
+    pub fn sweep(&self, now: Moment) {
+        self.view.borrow().upstreams.iter().flat_map(|up| &up.pools).for_each(|p| p.sweep(now));
+    }
+
+    pub fn flush_log(&self) {
+        if let Some(log) = &self.log {
+            self.meters.log_lines_lost.add(log.flush());
+        }
+    }
+
+    pub fn clients_of(&self, listener: ListenerId) -> &AtomicU32 {
+        &self.shared.clients[usize::from(listener.0)].0
+    }
+}
+
+impl View {
+    /// A view that keeps the pools of every endpoint that `before` had too.
+    fn of(
+        plan: Arc<Plan>,
+        endpoints: &[Arc<Endpoints>],
+        worker: &WorkerMeters,
+        before: &[Rc<UpstreamView>],
+    ) -> View {
+        let unchanged: HashMap<*const Endpoints, &Rc<UpstreamView>> =
+            before.iter().map(|view| (Arc::as_ptr(&view.endpoints), view)).collect();
+        let mut pools: Option<HashMap<(&str, &Address), &Rc<Pool>>> = None;
+        let upstreams = endpoints.iter().zip(&plan.upstreams).map(|(endpoints, upstream)| {
+            if let Some(same) = unchanged.get(&Arc::as_ptr(endpoints)) {
+                same.pools.iter().for_each(|pool| pool.adopt(upstream.keepalive));
+                return Rc::clone(same);
+            }
+            let known = pools.get_or_insert_with(|| known_pools(before));
+            let kept = endpoints.list().iter().map(|endpoint| {
+                match known.get(&(&*endpoint.text, &endpoint.address)) {
+                    Some(pool) => {
+                        pool.adopt(upstream.keepalive);
+                        Rc::clone(pool)
+                    }
+                    None => Pool::new(upstream.keepalive),
+                }
+            });
+            Rc::new(UpstreamView { pools: kept.collect(), endpoints: Arc::clone(endpoints) })
+        });
+        let upstreams = upstreams.collect();
+        let meters = plan.routes.iter().map(|_| OnceCell::new()).collect();
+        View { upstreams, meters, no_route: worker.route(NO_ROUTE), plan }
+    }
+}
+
+fn known_pools(before: &[Rc<UpstreamView>]) -> HashMap<(&str, &Address), &Rc<Pool>> {
+    before
+        .iter()
+        .flat_map(|view| view.endpoints.list().iter().zip(&view.pools))
+        .map(|(endpoint, pool)| ((&*endpoint.text, &endpoint.address), pool))
+        .collect()
+}

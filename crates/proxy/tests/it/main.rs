@@ -1,0 +1,5 @@
+//! The data path over an in-memory network with a paused clock. Each test states one fact.
+
+mod bench;
+mod forwarding;
+mod relaying;
