@@ -44,6 +44,8 @@ pub(super) fn router(rules: Vec<RouteRule>) -> Result<Router, Vec<RouteTie>> {
     places.sort_unstable();
     labels.shrink();
     let any_host = labels.find(tree::ANY_HOST, b"");
+    let exact_hosts =
+        (0..sites.len() as u32).filter(|row| labels.parent(*row) == tree::EXACT_HOST).count();
     let wildcard = wildcard_bounds(&rules);
     let mut router = Router {
         nodes: nodes(&labels, sites.len()),
@@ -52,6 +54,7 @@ pub(super) fn router(rules: Vec<RouteRule>) -> Result<Router, Vec<RouteTie>> {
         rules,
         labels,
         sites,
+        exact_hosts,
         any_host,
         wildcard,
     };
@@ -139,7 +142,58 @@ fn ties(router: &Router) -> Vec<RouteTie> {
     ties
 }
 
+/// Beyond this many routes of one rank, those with different values of one field or parameter are
+/// set apart before pairs are compared: thousands of tenants may share a path.
+const PAIRED_MAX: usize = 64;
+
 fn ties_among(router: &Router, routes: &[RouteId], ties: &mut Vec<RouteTie>) {
+    let mut names = exact_values(router.rule(routes[0])).map(|(name, _)| name);
+    let split = match routes.len() {
+        0..=PAIRED_MAX => None,
+        _ => names.find_map(|name| by_value(router, routes, name)),
+    };
+    let Some(split) = split else { return ties_of_pairs(router, routes, ties) };
+    for equals in split.chunk_by(|a, b| a.0 == b.0) {
+        let routes: Vec<RouteId> = equals.iter().map(|(_, id)| *id).collect();
+        ties_of_pairs(router, &routes, ties);
+    }
+}
+
+/// A field or a query parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Name<'r> {
+    Field(&'r str),
+    Parameter(&'r str),
+}
+
+/// What a rule asks to be exactly so.
+fn exact_values(rule: &RouteRule) -> impl Iterator<Item = (Name<'_>, &str)> {
+    let fields = rule.headers.iter().map(|own| (Name::Field(&own.name), &own.value));
+    let parameters = rule.query.iter().map(|own| (Name::Parameter(&own.name), &own.value));
+    fields.chain(parameters).filter_map(|(name, value)| match value {
+        ValueRule::Exact(value) => Some((name, &**value)),
+        ValueRule::Any => None,
+    })
+}
+
+/// The routes in order of the value they ask of `name`, where each asks for one. Any two with
+/// different values are disjoint.
+fn by_value<'r>(
+    router: &'r Router,
+    routes: &[RouteId],
+    name: Name<'_>,
+) -> Option<Vec<(&'r str, RouteId)>> {
+    let value = |id: &RouteId| {
+        let mut own = exact_values(router.rule(*id)).filter(|(own, _)| *own == name);
+        let (_, value) = own.next()?;
+        own.next().is_none().then_some((value, *id))
+    };
+    let mut split: Vec<(&str, RouteId)> = routes.iter().map(value).collect::<Option<_>>()?;
+    split.sort_unstable();
+    Some(split)
+}
+
+fn ties_of_pairs(router: &Router, routes: &[RouteId], ties: &mut Vec<RouteTie>) {
     for (at, first) in routes.iter().enumerate() {
         for second in &routes[at + 1..] {
             if ties.len() >= TIES_MAX {
@@ -158,25 +212,8 @@ fn disjoint(left: &RouteRule, right: &RouteRule) -> bool {
         (Some(left), Some(right)) => !left.meets(right),
         (None, _) | (_, None) => false,
     };
-    methods
-        || !left.listeners.meets(right.listeners)
-        || left.headers.iter().any(|own| {
-            right
-                .headers
-                .iter()
-                .any(|other| own.name == other.name && differ(&own.value, &other.value))
-        })
-        || left.query.iter().any(|own| {
-            right
-                .query
-                .iter()
-                .any(|other| own.name == other.name && differ(&own.value, &other.value))
-        })
-}
-
-fn differ(left: &ValueRule, right: &ValueRule) -> bool {
-    match (left, right) {
-        (ValueRule::Exact(left), ValueRule::Exact(right)) => left != right,
-        (ValueRule::Any, _) | (_, ValueRule::Any) => false,
-    }
+    let values = exact_values(left).any(|(name, value)| {
+        exact_values(right).any(|(other, wanted)| name == other && value != wanted)
+    });
+    methods || values || !left.listeners.meets(right.listeners)
 }

@@ -108,6 +108,8 @@ pub struct Router {
     nodes: Vec<Node>,
     /// What the rows of hosts have beside their trees; they are the first rows.
     sites: Vec<Site>,
+    /// How many rows are exact hosts.
+    exact_hosts: usize,
     /// The row of routes without a host.
     any_host: Option<u32>,
     /// Where each group starts in `grouped`; one more entry ends the last.

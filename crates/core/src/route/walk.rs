@@ -78,7 +78,11 @@ impl Router {
         asked: &Asked<'_>,
         visit: &mut impl FnMut(RouteId) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        if let Some(site) = self.labels.find(tree::EXACT_HOST, asked.host) {
+        let exact = match self.exact_hosts {
+            0 => None,
+            _ => self.labels.find(tree::EXACT_HOST, asked.host),
+        };
+        if let Some(site) = exact {
             self.walk_site(site, asked, visit)?;
         }
         for suffix in self.wildcard.suffixes(asked.host) {
@@ -184,6 +188,9 @@ fn visit_both(
     visit: &mut impl FnMut(RouteId) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
     let rule = |id: &RouteId| &rules[id.0 as usize];
+    if right.routes.is_empty() {
+        return left.routes.iter().filter(|id| left.serves(rule(id))).try_for_each(|id| visit(*id));
+    }
     let mut lefts = left.routes.iter().filter(|id| left.serves(rule(id))).peekable();
     let mut rights = right.routes.iter().filter(|id| right.serves(rule(id))).peekable();
     loop {

@@ -4,7 +4,7 @@
 use crate::asking::{Request, Rule, find, request, router, rule};
 use gatehouse_core::message::{Method, MethodSet};
 use gatehouse_core::plan::{PathMode, RouteId};
-use gatehouse_core::route::{Found, HostRule, PathRule, RouteRule, RouteTie, ValueRule};
+use gatehouse_core::route::{Found, HostRule, PathRule, RouteRule, RouteTie, ValueRule, Verdict};
 use proptest::prelude::*;
 use std::cmp::Reverse;
 
@@ -100,6 +100,30 @@ fn expected(rules: &[Rule], request: &Request) -> Found {
         (false, _) => Found::MethodNotAllowed { allow },
         (true, None) => Found::PathAmbiguous,
         (true, Some(_)) => Found::NoRoute,
+    }
+}
+
+/// Why a route lost, as far as it can be said of the route alone; `None` where it matches.
+fn reason(rule: &RouteRule, request: &Request) -> Option<Verdict> {
+    let asked = request.asked();
+    if !rule.listeners.contains(asked.listener) {
+        return Some(Verdict::Listener);
+    }
+    if host_rank(rule, &request.host).is_none() {
+        return Some(Verdict::Host);
+    }
+    if path_rank(rule, request).is_none() {
+        return Some(Verdict::Path);
+    }
+    let takes = methods(rule).is_none_or(|own| own.contains(asked.method));
+    let mut alone = rule.clone();
+    alone.query.clear();
+    if let (false, Some(wanted)) = (further_match(&alone, request), rule.headers.first()) {
+        return Some(Verdict::Header(wanted.name.clone()));
+    }
+    match (further_match(rule, request), rule.query.first()) {
+        (false, Some(wanted)) => Some(Verdict::Query(wanted.name.clone())),
+        _ => (!takes).then_some(Verdict::Method),
     }
 }
 
@@ -230,7 +254,18 @@ proptest! {
         }
         for request in &requests {
             let found = find(&kept, request);
-            prop_assert_eq!(found, expected(&kept, request), "{}", request.target);
+            prop_assert_eq!(&found, &expected(&kept, request), "{}", request.target);
+            let explained = router(&kept).unwrap().explain(&request.asked());
+            for (at, verdict) in explained.into_iter().enumerate() {
+                let lost = reason(&kept[at].0, request);
+                let expected = match (&found, lost) {
+                    (_, Some(reason)) => reason,
+                    (Found::Route(id), None) if id.0 as usize == at => Verdict::Wins,
+                    (Found::Route(by), None) => Verdict::Outranked { by: *by },
+                    (other, None) => panic!("{other:?} although route {at} matches"),
+                };
+                prop_assert_eq!(verdict, expected, "{}: route {}", request.target, at);
+            }
         }
     }
 
