@@ -29,7 +29,7 @@ pub fn layout(text: &str) -> Result<String, NotToml> {
     let mut events: Vec<Event> = Vec::with_capacity(tokens.len());
     parse_document(&tokens, &mut RecursionGuard::new(&mut events, DEPTH_MAX), &mut ());
     events.retain(|event| event.kind() != EventKind::Whitespace);
-    let lines = Cursor { text, events: &events, at: 0 }.lines();
+    let lines = Cursor { text, events: &events, at: 0, stray: Vec::new() }.lines();
     Ok(write_lines(&lines))
 }
 
@@ -81,6 +81,8 @@ struct Cursor<'t> {
     text: &'t str,
     events: &'t [Event],
     at: usize,
+    /// Comments between a key and its value, which the parser lets pass.
+    stray: Vec<&'t str>,
 }
 
 impl<'t> Cursor<'t> {
@@ -142,7 +144,18 @@ impl<'t> Cursor<'t> {
         }
     }
 
+    /// Passes over line breaks where there should be none, and keeps their comments.
+    fn pass_breaks(&mut self) {
+        while let Some(kind @ (EventKind::Newline | EventKind::Comment)) = self.peek() {
+            let text = self.next().map_or("", |(_, text)| text.trim_end());
+            if kind == EventKind::Comment {
+                self.stray.push(text);
+            }
+        }
+    }
+
     fn value(&mut self) -> Node<'t> {
+        self.pass_breaks();
         match self.next() {
             Some((EventKind::ArrayOpen, _)) => Node::Nested(self.block(BlockKind::List)),
             Some((EventKind::InlineTableOpen, _)) => Node::Nested(self.block(BlockKind::Table)),
@@ -182,14 +195,16 @@ impl<'t> Cursor<'t> {
                         EventKind::SimpleKey => self.keys(""),
                         _ => String::new(),
                     };
+                    self.pass_breaks();
                     if self.peek() == Some(EventKind::KeyValSep) {
                         self.next();
                     }
                     let value = self.value();
-                    if kind == BlockKind::List && value.is_broken() {
+                    let mut before = std::mem::take(&mut block.tail);
+                    before.append(&mut self.stray);
+                    if !before.is_empty() || (kind == BlockKind::List && value.is_broken()) {
                         block.broken = Broken::Yes;
                     }
-                    let before = std::mem::take(&mut block.tail);
                     block.members.push(Member { before, key, value, comment: None });
                     same_line = true;
                 }
@@ -210,8 +225,9 @@ impl Node<'_> {
         }
     }
 
-    /// Writes the value, whose line starts `indent` columns in and has `column` columns already.
-    fn write(&self, indent: usize, column: usize, out: &mut String) {
+    /// Writes the value, whose line starts `indent` columns in and has `column` columns already;
+    /// without a `column` no list is broken for its length.
+    fn write(&self, indent: usize, column: Option<usize>, out: &mut String) {
         match self {
             Node::Scalar(text) => out.push_str(text),
             Node::Nested(block) => block.write(indent, column, out),
@@ -220,7 +236,7 @@ impl Node<'_> {
 }
 
 impl Block<'_> {
-    fn write(&self, indent: usize, column: usize, out: &mut String) {
+    fn write(&self, indent: usize, column: Option<usize>, out: &mut String) {
         let (open, close, gap) = match self.kind {
             BlockKind::List => ("[", "]", ""),
             BlockKind::Table => ("{", "}", " "),
@@ -228,11 +244,12 @@ impl Block<'_> {
         let start = out.len();
         out.push_str(open);
         if self.broken == Broken::IfLong {
-            self.write_inline(gap, indent, column + 1, out);
+            // A table on one line stays there, and what is in it: older parsers know no other.
+            let column = column.filter(|_| self.kind == BlockKind::List);
+            self.write_inline(gap, indent, out);
             out.push_str(close);
             let columns = out[start..].lines().map(|line| line.chars().count()).max().unwrap_or(0);
-            // A table on one line stays there: older parsers know no other.
-            if column + columns <= COLUMNS_MAX || self.kind == BlockKind::Table {
+            if column.is_none_or(|column| column + columns <= COLUMNS_MAX) {
                 return;
             }
             out.truncate(start + open.len());
@@ -244,7 +261,7 @@ impl Block<'_> {
                 out.push_str(comment);
             }
             new_line(inside, out);
-            member.write(inside, inside, out);
+            member.write(inside, Some(inside), out);
             out.push(',');
             if let Some(comment) = member.comment {
                 out.push(' ');
@@ -261,29 +278,28 @@ impl Block<'_> {
         out.push_str(close);
     }
 
-    fn write_inline(&self, gap: &str, indent: usize, column: usize, out: &mut String) {
+    fn write_inline(&self, gap: &str, indent: usize, out: &mut String) {
         if self.members.is_empty() {
             return;
         }
-        let start = out.len();
         out.push_str(gap);
         for (at, member) in self.members.iter().enumerate() {
             if at > 0 {
                 out.push_str(", ");
             }
-            member.write(indent, column + out[start..].chars().count(), out);
+            member.write(indent, None, out);
         }
         out.push_str(gap);
     }
 }
 
 impl Member<'_> {
-    fn write(&self, indent: usize, column: usize, out: &mut String) {
+    fn write(&self, indent: usize, column: Option<usize>, out: &mut String) {
         let mut column = column;
         if !self.key.is_empty() {
             out.push_str(&self.key);
             out.push_str(" = ");
-            column += self.key.chars().count() + 3;
+            column = column.map(|column| column + self.key.chars().count() + 3);
         }
         self.value.write(indent, column, out);
     }
@@ -322,7 +338,7 @@ fn write_lines(lines: &[Line<'_>]) -> String {
             Line::Pair { key, value, comment } => {
                 out.push_str(key);
                 out.push_str(" = ");
-                value.write(0, key.chars().count() + 3, &mut out);
+                value.write(0, Some(key.chars().count() + 3), &mut out);
                 *comment
             }
         };

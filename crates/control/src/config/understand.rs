@@ -48,15 +48,19 @@ impl Understand<'_> {
         place: Place,
     ) -> Table {
         let mut entries = Vec::with_capacity(table.len());
+        // Keys that are missing only because they were written otherwise.
+        let mut excused: Vec<&str> = Vec::new();
         for (name, value) in table {
             let key_place = self.place(name.span());
             let Some(key) = section.key(name.get_ref()) else {
+                excused.extend(nearest(name.get_ref(), section.keys.iter().map(|key| key.name)));
                 self.report.add(unknown_key(section, name.get_ref(), key_place));
                 continue;
             };
             let item = match key.status {
                 Status::Built => self.value(key, &key.shape, value),
                 Status::Later => {
+                    excused.extend(section.keys.iter().map(|key| key.name));
                     self.report.add(later_key(key, key_place));
                     Item { place: key_place, value: Value::Broken }
                 }
@@ -65,7 +69,8 @@ impl Understand<'_> {
         }
         entries.sort_by_key(|entry| entry.place.start);
         for key in section.keys.iter().filter(|key| matches!(key.default, Default::Required)) {
-            if !entries.iter().any(|entry| entry.key.name == key.name) {
+            let given = entries.iter().any(|entry| entry.key.name == key.name);
+            if !given && !excused.contains(&key.name) {
                 let reason = format!("{} needs `{}`", section.noun, key.name);
                 let hint = format!("add `{} = {}`", key.name, key.example);
                 self.report.add(Problem::error(Kind::Missing, place, reason).hint(hint));
@@ -328,26 +333,31 @@ fn referred(shape: &'static Shape, text: &str, place: Place) -> Result<Value, Mi
         }
         _ => return written(shape, text),
     };
-    value.ok_or_else(|| mismatch(shape, found_text(text)))
+    // What the environment holds may be a secret: it is not repeated.
+    value.ok_or_else(|| Mismatch {
+        kind: Kind::BadValue,
+        reason: format!("what the reference stands for is not {}", expected(shape)),
+        hint: None,
+        part: None,
+    })
 }
 
 fn one_word(words: &'static [Word], text: &str) -> Result<Value, Mismatch> {
-    let known = words.iter().find(|word| word.text == text);
+    let bad = |kind, reason, hint| Err(Mismatch { kind, reason, hint, part: None });
     let built = words.iter().filter(|word| word.status == Status::Built).map(|word| word.text);
-    match known {
+    match words.iter().find(|word| word.text == text) {
         Some(Word { status: Status::Built, text, .. }) => Ok(Value::Word(text)),
-        Some(Word { status: Status::Later, .. }) => Err(Mismatch {
-            kind: Kind::NotInThisVersion,
-            reason: format!("\"{text}\" is not in this version"),
-            hint: Some(format!("write {}", one_of(built))),
-            part: None,
-        }),
-        None => Err(Mismatch {
-            kind: Kind::BadValue,
-            reason: format!("\"{}\" is none of {}", text.escape_debug(), one_of(built.clone())),
-            hint: nearest(text, built).map(|near| format!("did you mean \"{near}\"?")),
-            part: None,
-        }),
+        Some(Word { status: Status::Later, .. }) => {
+            let reason = format!("\"{text}\" is not in this version");
+            let hint = format!("write {}", expected(&Shape::Words(words)));
+            bad(Kind::NotInThisVersion, reason, Some(hint))
+        }
+        None => {
+            let all = expected(&Shape::Words(words));
+            let reason = format!("\"{}\" is none of {all}", text.escape_debug());
+            let near = nearest(text, built).map(|near| format!("did you mean \"{near}\"?"));
+            bad(Kind::BadValue, reason, near)
+        }
     }
 }
 

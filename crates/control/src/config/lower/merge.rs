@@ -15,6 +15,8 @@ pub(super) struct Merged<'t> {
     pub(super) upstreams: Vec<&'t Named>,
     pub(super) routes: Vec<&'t Table>,
     pub(super) expects: Vec<&'t Table>,
+    /// Whether there are listeners that were not understood.
+    pub(super) listeners_broken: bool,
     /// The start of the main file: where what is missing as a whole is reported.
     pub(super) start: Place,
 }
@@ -29,6 +31,7 @@ impl<'t> Merged<'t> {
             once(&mut merged.admin, tree.entry("admin"), report);
             once(&mut merged.log, tree.entry("log"), report);
             merged.listeners.extend(tree.map("listeners"));
+            merged.listeners_broken |= tree.is_broken("listeners");
             merged.upstreams.extend(tree.map("upstreams"));
             merged.routes.extend(tree.tables("routes"));
             merged.expects.extend(tree.tables("expect"));

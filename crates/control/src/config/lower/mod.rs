@@ -25,7 +25,7 @@ use super::problem::{Kind, Problem, Report};
 use super::source::{Place, Sources};
 use super::tree::Table;
 use super::{Lowered, Places};
-use gatehouse_core::plan::{Plan, PlanParts, RoutePlan, UpstreamPlan};
+use gatehouse_core::plan::{Plan, PlanParts, RouteId, RoutePlan, UpstreamPlan};
 use gatehouse_core::route::{RouteRule, Router};
 use merge::Merged;
 use names::Names;
@@ -78,6 +78,7 @@ pub(crate) fn lower(trees: &[Table], sources: &Sources, report: &mut Report) -> 
         lower.ties(rules);
         return None;
     }
+    let names: Vec<Box<str>> = lower.route_plans.iter().map(|route| route.name.clone()).collect();
     let parts = PlanParts {
         listeners,
         rules,
@@ -96,10 +97,8 @@ pub(crate) fn lower(trees: &[Table], sources: &Sources, report: &mut Report) -> 
             places,
         }),
         Err(ties) => {
-            for tie in ties {
-                let of = |id: gatehouse_core::plan::RouteId| places.routes[id.0 as usize];
-                report.add(tie_problem(of(tie.first), of(tie.second)));
-            }
+            let of = |id: RouteId| (&*names[id.0 as usize], places.routes[id.0 as usize]);
+            ties.into_iter().for_each(|tie| report.add(tie_problem(of(tie.first), of(tie.second))));
             None
         }
     }
@@ -109,7 +108,8 @@ impl Lower<'_> {
     /// Reports ties among the routes that could be lowered, where others could not.
     fn ties(&mut self, rules: Vec<RouteRule>) {
         for tie in Router::new(rules).err().unwrap_or_default() {
-            let of = |id: gatehouse_core::plan::RouteId| self.rule_places[id.0 as usize];
+            let at = |id: RouteId| id.0 as usize;
+            let of = |id| (&*self.route_plans[at(id)].name, self.rule_places[at(id)]);
             self.report.add(tie_problem(of(tie.first), of(tie.second)));
         }
     }
@@ -151,9 +151,9 @@ impl Fault {
     }
 }
 
-fn tie_problem(first: Place, second: Place) -> Problem {
-    let reason = "no request could tell this route from another";
-    Problem::error(Kind::Tie, second, reason)
-        .related(first, "the other route")
+fn tie_problem(first: (&str, Place), second: (&str, Place)) -> Problem {
+    let reason = format!("routes {} and {} tie: no request tells them apart", first.0, second.0);
+    Problem::error(Kind::Tie, second.1, reason)
+        .related(first.1, format!("route {}", first.0))
         .hint("give one of them another host, path or further matcher")
 }

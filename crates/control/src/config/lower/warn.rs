@@ -9,19 +9,23 @@ use super::merge::Merged;
 impl Lower<'_> {
     /// A gateway without a listener hears nobody; one without a route has nothing to say.
     pub(super) fn emptiness(&mut self, merged: &Merged<'_>) {
-        if merged.listeners.is_empty() {
+        if merged.listeners.is_empty() && !merged.listeners_broken {
             let reason = "there is no listener: nobody could come in";
             let hint = "add `[listeners.web]` with `bind = \":8080\"`";
             self.error_hint(Kind::Missing, merged.start, reason, hint);
         }
-        if merged.routes.is_empty() {
+        if merged.routes.is_empty() && self.report.errors() == 0 {
             let reason = "there is no route: every request would be answered 404";
             let hint = "add `[[routes]]` with an `upstream`";
             self.report.add(Problem::warning(Kind::Unused, merged.start, reason).hint(hint));
         }
     }
 
+    /// Upstreams no route sends to; not where an error may be the reason.
     pub(super) fn unused_upstreams(&mut self) {
+        if self.report.errors() > 0 {
+            return;
+        }
         let places = self.upstreams.places();
         for (id, _) in self.upstream_used.iter().enumerate().filter(|(_, used)| !**used) {
             let name = &self.upstream_plans[id].name;
@@ -39,8 +43,7 @@ impl Lower<'_> {
             };
             if part > total {
                 let (part, total) = (show_duration(part), show_duration(total));
-                let reason =
-                    format!("`{name}` of {part} can never pass: the whole may take {total}");
+                let reason = format!("`{name}` of {part} is never reached: `total` is {total}");
                 self.report.add(Problem::warning(Kind::Timeouts, entry.item.place, reason));
             }
         }

@@ -224,7 +224,7 @@ static ACCESS: Section = Section {
 };
 
 const FORMATS: &[Word] = &[
-    word("json", "One JSON object a line, with the timings of the twelve steps."),
+    word("json", "One JSON object a line."),
     word("combined", "The combined log format of Apache and nginx."),
     word("off", "Nothing is written."),
 ];
