@@ -127,6 +127,7 @@ pub(crate) async fn housekeeping(worker: Rc<Worker>) {
         let next = now().after(HOUSEKEEPING);
         poll_fn(|cx| timer.poll_until(cx, next)).await;
         worker.flush_log();
+        worker.meters.beat(now());
         rounds += 1;
         if rounds.is_multiple_of(5) {
             worker.sweep(now());

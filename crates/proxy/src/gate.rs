@@ -258,22 +258,38 @@ pub enum Signal {
     Hangup,
 }
 
-/// Waits for the next signal. Call it inside [`block_on`].
-///
-/// # Errors
-/// What the driver says when a handler cannot be set up.
-pub async fn signal() -> io::Result<Signal> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    Ok(std::future::poll_fn(|cx| {
-        if terminate.poll_recv(cx).is_ready() || interrupt.poll_recv(cx).is_ready() {
-            return std::task::Poll::Ready(Signal::Terminate);
-        }
-        hangup.poll_recv(cx).map(|_| Signal::Hangup)
-    })
-    .await)
+/// The signals an operator sends, from the moment this is made.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    /// Begins to listen for them. Call it inside [`block_on`].
+    ///
+    /// # Errors
+    /// What the driver says when a handler cannot be set up.
+    pub fn new() -> io::Result<Signals> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) -> Signal {
+        std::future::poll_fn(|cx| {
+            if self.terminate.poll_recv(cx).is_ready() || self.interrupt.poll_recv(cx).is_ready() {
+                return std::task::Poll::Ready(Signal::Terminate);
+            }
+            self.hangup.poll_recv(cx).map(|_| Signal::Hangup)
+        })
+        .await
+    }
 }
 
 /// One worker over the tests' network, on a clock that only moves when everybody waits.

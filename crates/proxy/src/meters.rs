@@ -1,6 +1,8 @@
 //! Counters of the data path. Each is written by one worker alone and read by anyone, so that
 //! counting is a load and a store; sums are made when somebody looks.
 
+use gatehouse_core::moment::Moment;
+use gatehouse_wire::timer::now;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -91,6 +93,7 @@ pub struct WorkerMeters {
     pub in_flight: Count,
     /// Log lines that could not be written in time.
     pub log_lines_lost: Count,
+    beat: AtomicU64,
     routes: Mutex<HashMap<Box<str>, Arc<RouteMeter>>>,
 }
 
@@ -98,6 +101,16 @@ pub struct WorkerMeters {
 pub const NO_ROUTE: &str = "(none)";
 
 impl WorkerMeters {
+    /// The worker is alive at this moment.
+    pub(crate) fn beat(&self, now: Moment) {
+        self.beat.store(now.nanos(), Relaxed);
+    }
+
+    /// How long ago the worker was last seen alive.
+    pub fn beat_age(&self) -> Duration {
+        now().since(Moment::from_nanos(self.beat.load(Relaxed)))
+    }
+
     /// The meter of a route; the same for the same name, across reloads. Off the hot path.
     pub(crate) fn route(&self, name: &str) -> Arc<RouteMeter> {
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,0 +1,232 @@
+//! `/metrics` in Prometheus' text format 0.0.4. Sums are made here, when somebody asks.
+//!
+//! Labels are routes, upstreams and endpoints: names the operator wrote, never a client's. At
+//! most [`SERIES_MAX`] of each are shown; the rest are added up as `(other)`.
+
+use super::Shown;
+use gatehouse_proxy::meters::{LATENCY_BOUNDS_US, RouteMeter, WorkerMeters};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Routes, and endpoints, that have series of their own.
+pub const SERIES_MAX: usize = 2_000;
+
+const OTHER: &str = "(other)";
+
+/// What was counted on one route, over all workers.
+#[derive(Clone, Debug, Default)]
+struct Sum {
+    classes: [u64; 6],
+    failures: [u64; 3],
+    buckets: [u64; LATENCY_BOUNDS_US.len() + 1],
+    sum_us: u64,
+    received: u64,
+    sent: u64,
+    retries: u64,
+}
+
+impl Sum {
+    fn add(&mut self, meter: &RouteMeter) {
+        for (sum, count) in self.classes.iter_mut().zip(&meter.classes) {
+            *sum += count.get();
+        }
+        for (sum, count) in self.failures.iter_mut().zip(&meter.failures) {
+            *sum += count.get();
+        }
+        for (sum, count) in self.buckets.iter_mut().zip(meter.latency.buckets()) {
+            *sum += count;
+        }
+        self.sum_us += meter.latency.sum_us();
+        self.received += meter.received_bytes.get();
+        self.sent += meter.sent_bytes.get();
+        self.retries += meter.retries.get();
+    }
+}
+
+fn by_route(workers: &[Arc<WorkerMeters>]) -> BTreeMap<Box<str>, Sum> {
+    let mut sums: BTreeMap<Box<str>, Sum> = BTreeMap::new();
+    for (name, meter) in workers.iter().flat_map(|worker| worker.routes()) {
+        let known = sums.len() < SERIES_MAX || sums.contains_key(&name);
+        sums.entry(if known { name } else { OTHER.into() }).or_default().add(&meter);
+    }
+    sums
+}
+
+/// The text a scrape is answered with.
+pub fn metrics(shown: &Shown) -> String {
+    let seen = shown.handle.observe();
+    let mut out = String::with_capacity(16 * 1024);
+    routes(&by_route(&seen.workers), &mut out);
+    let total = |count: fn(&WorkerMeters) -> u64| -> u64 {
+        seen.workers.iter().map(|worker| count(worker)).sum()
+    };
+    let mut single = |name, kind, help, value| {
+        family(&mut out, name, kind, help);
+        let _ = writeln!(out, "gatehouse_{name} {value}");
+    };
+    single(
+        "requests_in_flight",
+        "gauge",
+        "Exchanges running.",
+        total(|worker| worker.in_flight.get()),
+    );
+    single(
+        "client_connections",
+        "gauge",
+        "Client connections open.",
+        total(|worker| worker.clients.get()),
+    );
+    single(
+        "client_connections_accepted_total",
+        "counter",
+        "Client connections accepted.",
+        total(|worker| worker.accepted.get()),
+    );
+    single(
+        "client_connections_refused_total",
+        "counter",
+        "Client connections closed at once because of a limit.",
+        total(|worker| worker.refused.get()),
+    );
+    single(
+        "accept_errors_total",
+        "counter",
+        "Accepts that failed.",
+        total(|worker| worker.accept_errors.get()),
+    );
+    single(
+        "access_log_lines_lost_total",
+        "counter",
+        "Access log lines that could not be written in time or at all.",
+        total(|worker| worker.log_lines_lost.get()) + shown.log_lines_lost.load(Relaxed),
+    );
+    upstreams(&seen, &mut out);
+    out
+}
+
+fn family(out: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = writeln!(out, "# HELP gatehouse_{name} {help}\n# TYPE gatehouse_{name} {kind}");
+}
+
+fn routes(sums: &BTreeMap<Box<str>, Sum>, out: &mut String) {
+    family(out, "requests_total", "counter", "Exchanges by route and status class.");
+    for (route, sum) in sums {
+        for (class, count) in sum.classes.iter().enumerate().filter(|(_, count)| **count > 0) {
+            let class = if class == 0 { "none".to_owned() } else { format!("{class}xx") };
+            let _ = writeln!(
+                out,
+                "gatehouse_requests_total{{route={},status={class:?}}} {count}",
+                label(route)
+            );
+        }
+    }
+    family(out, "failures_total", "counter", "Exchanges that failed, by whose fault it was.");
+    for (route, sum) in sums {
+        for (side, count) in ["client", "upstream", "gateway"].iter().zip(sum.failures) {
+            if count > 0 {
+                let route = label(route);
+                let _ = writeln!(
+                    out,
+                    "gatehouse_failures_total{{route={route},side={side:?}}} {count}"
+                );
+            }
+        }
+    }
+    family(
+        out,
+        "request_duration_seconds",
+        "histogram",
+        "From a request's first byte to its answer's last.",
+    );
+    for (route, sum) in sums {
+        histogram(&label(route), sum, out);
+    }
+    type Pick = fn(&Sum) -> u64;
+    let counters: [(&str, &str, Pick); 3] = [
+        ("request_body_bytes_total", "Request body bytes received.", |sum| sum.received),
+        ("response_body_bytes_total", "Answer body bytes sent.", |sum| sum.sent),
+        ("retries_total", "Attempts after the first.", |sum| sum.retries),
+    ];
+    for (name, help, pick) in counters {
+        family(out, name, "counter", help);
+        for (route, sum) in sums {
+            let _ = writeln!(out, "gatehouse_{name}{{route={}}} {}", label(route), pick(sum));
+        }
+    }
+}
+
+fn histogram(route: &str, sum: &Sum, out: &mut String) {
+    let name = "gatehouse_request_duration_seconds";
+    let mut running = 0;
+    for (at, count) in sum.buckets.iter().enumerate() {
+        running += count;
+        let bound = LATENCY_BOUNDS_US.get(at).map_or("+Inf".to_owned(), |us| seconds(*us));
+        let _ = writeln!(out, "{name}_bucket{{route={route},le=\"{bound}\"}} {running}");
+    }
+    let _ = writeln!(out, "{name}_sum{{route={route}}} {}", seconds(sum.sum_us));
+    let _ = writeln!(out, "{name}_count{{route={route}}} {running}");
+}
+
+fn seconds(us: u64) -> String {
+    format!("{}", us as f64 / 1e6)
+}
+
+fn upstreams(seen: &gatehouse_proxy::gate::Observation, out: &mut String) {
+    type Pick = fn(&gatehouse_core::vitals::EndpointVitals) -> u64;
+    let families: [(&str, &str, &str, Pick); 5] = [
+        ("endpoint_requests_in_flight", "gauge", "Requests in flight.", |vitals| {
+            u64::from(vitals.in_flight())
+        }),
+        ("endpoint_connections", "gauge", "Connections open, idle ones included.", |vitals| {
+            u64::from(vitals.connections())
+        }),
+        ("endpoint_requests_total", "counter", "Requests given to it, retries included.", |v| {
+            v.picked()
+        }),
+        ("endpoint_failures_total", "counter", "Exchanges that failed by its fault.", |v| {
+            v.failed()
+        }),
+        ("endpoint_connect_failures_total", "counter", "Connections not opened.", |vitals| {
+            vitals.connect_failed()
+        }),
+    ];
+    for (name, kind, help, pick) in families {
+        family(out, name, kind, help);
+        let each = seen.plan.upstreams.iter().zip(&seen.endpoints).flat_map(|(plan, endpoints)| {
+            endpoints.list().iter().map(|endpoint| (&plan.name, endpoint))
+        });
+        for (upstream, endpoint) in each.take(SERIES_MAX) {
+            let (upstream, text) = (label(upstream), label(&endpoint.text));
+            let value = pick(&endpoint.vitals);
+            let _ =
+                writeln!(out, "gatehouse_{name}{{upstream={upstream},endpoint={text}}} {value}");
+        }
+    }
+}
+
+/// A label value with its quotes; backslash, quote and line feed escaped.
+fn label(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            '\n' => out.push_str("\\n"),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_cannot_end_its_line() {
+        assert_eq!(label("a\"b\\c\nd"), r#""a\"b\\c\nd""#);
+    }
+}
