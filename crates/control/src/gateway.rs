@@ -5,7 +5,7 @@ use crate::admin::{Admin, Shown};
 use crate::config::{AccessFormat, AccessTo, Lowered};
 use crate::registry::{Registry, Resolver};
 use gatehouse_core::address::Bind;
-use gatehouse_proxy::gate::{Gate, Signal, Start, StartError, Signals, block_on};
+use gatehouse_proxy::gate::{Gate, Signal, Signals, Start, StartError, block_on};
 use gatehouse_proxy::log::Format;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};

@@ -5,6 +5,7 @@ use super::super::lower::Expected;
 use super::Choice;
 use gatehouse_core::message::path::PathFault;
 use gatehouse_core::plan::Timeouts;
+use gatehouse_core::route::Verdict;
 
 /// What would become of a request, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,9 +56,9 @@ impl ListenerWhy {
 pub struct RouteVerdict {
     /// The route.
     pub route: String,
-    /// Whether it is the one that is taken.
-    pub wins: bool,
-    /// Why, or why not.
+    /// What the router says.
+    pub verdict: Verdict,
+    /// The same as a sentence says it.
     pub text: String,
 }
 
@@ -206,7 +207,7 @@ impl Answer {
         let routes = self.routes.iter().map(|verdict| {
             Json::object([
                 ("route", Json::text(&verdict.route)),
-                ("taken", Json::Flag(verdict.wins)),
+                ("taken", Json::Flag(verdict.verdict == Verdict::Wins)),
                 ("why", Json::text(&verdict.text)),
             ])
         });

@@ -111,34 +111,26 @@ fn asked(listener: ListenerId, head: &RequestHead) -> Asked<'_> {
 }
 
 fn verdicts(plan: &Plan, asked: &Asked<'_>) -> Vec<RouteVerdict> {
-    let names = plan.routes.iter().map(|route| route.name.to_string());
-    let verdicts = plan.router.explain(asked).into_iter();
     let say = |(at, verdict): (usize, Verdict)| {
         let rule = plan.router.rule(RouteId(at as u32));
-        let wins = verdict == Verdict::Wins;
-        let text = match verdict {
+        let text = match &verdict {
             Verdict::Wins => "taken".to_owned(),
             Verdict::Outranked { by } => {
-                format!("matches too, but route {} goes first", plan.route(by).name)
+                format!("matches too, but route {} goes first", plan.route(*by).name)
             }
             Verdict::Listener => "for other listeners".to_owned(),
             Verdict::Host => "the host does not match".to_owned(),
             Verdict::Path => "the path does not match".to_owned(),
             Verdict::Method => {
-                let methods = names_of(rule.methods.unwrap_or_default());
+                let methods = names(rule.methods.unwrap_or_default()).join(", ");
                 format!("the method does not match: it takes {methods}")
             }
             Verdict::Header(name) => format!("the header {name} does not match"),
             Verdict::Query(name) => format!("the query parameter {name} does not match"),
         };
-        (wins, text)
+        RouteVerdict { route: plan.routes[at].name.to_string(), verdict, text }
     };
-    let said = verdicts.enumerate().map(say);
-    names.zip(said).map(|(route, (wins, text))| RouteVerdict { route, wins, text }).collect()
-}
-
-fn names_of(methods: MethodSet) -> String {
-    names(methods).join(", ")
+    plan.router.explain(asked).into_iter().enumerate().map(say).collect()
 }
 
 /// What the route does with the request.

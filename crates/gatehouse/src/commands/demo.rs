@@ -1,0 +1,190 @@
+//! `gatehouse demo`: three small origins, a gateway in front of them, and what to try.
+//!
+//! Each origin is a process of its own, so that killing one is what it would be in earnest.
+
+use clap::Args;
+use gatehouse_control::config::{CommandLine, ProcessEnv, command_line_text, load_text};
+use gatehouse_control::gateway::Gateway;
+use gatehouse_rig::origin::Origin;
+use std::io::{self, BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// What `demo` is told: nothing.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  gatehouse demo")]
+pub struct DemoArgs {
+    /// Be one of the origins instead: its name.
+    #[arg(long, hide = true, value_name = "NAME")]
+    origin: Option<String>,
+    /// Where that origin listens.
+    #[arg(long, hide = true, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    at: SocketAddr,
+}
+
+const NAMES: [&str; 3] = ["one", "two", "three"];
+
+/// The port the demo's gateway takes if it is free.
+const PORT: u16 = 8080;
+
+/// How long a killed origin stays away.
+const AWAY: Duration = Duration::from_secs(10);
+
+/// Runs until Ctrl-C.
+pub fn run(args: &DemoArgs) -> ExitCode {
+    let done = match &args.origin {
+        Some(name) => be_origin(name, args.at).map(|()| ExitCode::SUCCESS),
+        None => demonstrate(),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: demo: {error}");
+        ExitCode::from(3)
+    })
+}
+
+/// Serves as an origin until whoever started this process is gone.
+fn be_origin(name: &str, at: SocketAddr) -> io::Result<()> {
+    let origin = Origin::start_at(name, at)?;
+    println!("{}", origin.address());
+    io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(())
+}
+
+struct Running {
+    name: &'static str,
+    address: SocketAddr,
+    child: Child,
+}
+
+impl Running {
+    fn start(name: &'static str, at: SocketAddr) -> io::Result<Running> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(["demo", "--origin", name, "--at", &at.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut line = String::new();
+        if let Some(out) = child.stdout.take() {
+            BufReader::new(out).read_line(&mut line)?;
+        }
+        let address = line.trim().parse().map_err(|_| {
+            io::Error::other(format!("origin {name} at {at} did not start"))
+        })?;
+        Ok(Running { name, address, child })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have been killed already, which is what the demo invites to.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn demonstrate() -> io::Result<ExitCode> {
+    let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    let origins: io::Result<Vec<Running>> =
+        NAMES.into_iter().map(|name| Running::start(name, anywhere)).collect();
+    let origins = origins?;
+    let gateway = start(&origins, PORT).or_else(|_| start(&origins, 0))?;
+    tell(&gateway, &origins);
+    let keeper = Keeper::start(origins)?;
+    let code = super::run::end(gateway);
+    keeper.stop();
+    Ok(code)
+}
+
+fn start(origins: &[Running], port: u16) -> io::Result<Gateway> {
+    let text = command_line_text(&CommandLine {
+        listen: vec![format!("127.0.0.1:{port}")],
+        to: origins.iter().map(|origin| origin.address.to_string()).collect(),
+        admin: Some("127.0.0.1:0".to_owned()),
+        ..CommandLine::default()
+    });
+    let quiet = format!("{text}\n[log]\naccess = {{ format = \"off\" }}\n");
+    let loaded = load_text("(demo)", &quiet, &ProcessEnv);
+    let lowered = loaded.lowered.ok_or_else(|| io::Error::other("its configuration is wrong"))?;
+    Gateway::start(lowered).map_err(|fault| io::Error::other(fault.to_string()))
+}
+
+fn tell(gateway: &Gateway, origins: &[Running]) {
+    for line in gateway.addresses() {
+        println!("{line}");
+    }
+    for Running { name, address, child } in origins {
+        println!("origin {name:5} on {address}, process {}", child.id());
+    }
+    let Some(address) = gateway.first_address() else { return };
+    let victim = origins.get(1).map_or(0, |origin| origin.child.id());
+    println!("\nTry:");
+    println!("  curl http://{address}/                    # again and again: the origins take turns");
+    println!("  curl http://{address}/echo?q=1            # what an origin sees");
+    println!("  kill -9 {victim}                                  # origin two dies; curl on: no request fails");
+    for line in gateway.addresses() {
+        if let Some(admin) = line.strip_prefix("admin on ") {
+            println!("  curl http://{admin}/status              # who carried what; also /metrics, /healthz");
+        }
+    }
+    println!("\nCtrl-C ends it.");
+}
+
+/// Watches the origins and brings back the ones that were killed.
+struct Keeper {
+    stop: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Keeper {
+    fn start(origins: Vec<Running>) -> io::Result<Keeper> {
+        let (stop, stopped) = channel();
+        let mut places: Vec<Place> = origins.into_iter().map(Place::Up).collect();
+        let work = move || {
+            while let Err(RecvTimeoutError::Timeout) =
+                stopped.recv_timeout(Duration::from_millis(100))
+            {
+                places = std::mem::take(&mut places).into_iter().map(Place::look).collect();
+            }
+        };
+        let thread = std::thread::Builder::new().name("origins".to_owned()).spawn(work)?;
+        Ok(Keeper { stop, thread })
+    }
+
+    fn stop(self) {
+        drop(self.stop);
+        drop(self.thread.join());
+    }
+}
+
+enum Place {
+    Up(Running),
+    Away { name: &'static str, address: SocketAddr, until: Instant },
+}
+
+impl Place {
+    fn look(self) -> Place {
+        match self {
+            Place::Up(mut origin) => match origin.child.try_wait() {
+                Ok(Some(_)) => {
+                    let (name, address) = (origin.name, origin.address);
+                    println!("origin {name} is gone; it comes back in {} s", AWAY.as_secs());
+                    Place::Away { name, address, until: Instant::now() + AWAY }
+                }
+                Ok(None) | Err(_) => Place::Up(origin),
+            },
+            Place::Away { name, address, until } if Instant::now() >= until => {
+                match Running::start(name, address) {
+                    Ok(origin) => {
+                        println!("origin {name} is back, process {}", origin.child.id());
+                        Place::Up(origin)
+                    }
+                    Err(_) => Place::Away { name, address, until: Instant::now() + AWAY },
+                }
+            }
+            away => away,
+        }
+    }
+}

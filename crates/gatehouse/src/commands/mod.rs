@@ -1,0 +1,76 @@
+//! The commands, a file each, and what they share: exit codes, colour, loading.
+
+pub(crate) mod check;
+pub(crate) mod explain;
+pub(crate) mod fmt;
+pub(crate) mod schema;
+pub(crate) mod test;
+
+use gatehouse_control::config::{Loaded, Lowered, Paint, ProcessEnv, Verdict, load, render};
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// What the operator wrote is wrong.
+pub(crate) const INPUT: u8 = 1;
+/// The command was called wrongly.
+pub(crate) const USAGE: u8 = 2;
+/// The world failed: no such file, port in use.
+pub(crate) const WORLD: u8 = 3;
+
+/// Whether standard error is coloured.
+pub(crate) fn paint() -> Paint {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    match std::io::stderr().is_terminal() && !refused {
+        true => Paint::Colour,
+        false => Paint::Plain,
+    }
+}
+
+/// Writes to standard output; a reader that has gone away is no trouble of ours.
+pub(crate) fn say(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// Writes to standard error.
+pub(crate) fn complain(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// The exit code of a configuration that was loaded.
+pub(crate) fn exit_code(loaded: &Loaded) -> ExitCode {
+    match loaded.verdict() {
+        Verdict::Fine => ExitCode::SUCCESS,
+        Verdict::Refused => ExitCode::from(INPUT),
+        Verdict::Unreadable => ExitCode::from(WORLD),
+    }
+}
+
+/// A configuration that is to be used: where it cannot be, its problems are printed.
+pub(crate) struct Usable {
+    /// As it was read.
+    pub loaded: Loaded,
+    /// What it means.
+    pub lowered: Lowered,
+}
+
+/// Loads a configuration that is to be used.
+///
+/// # Errors
+/// The exit code, where it cannot be.
+pub(crate) fn usable(path: &Path) -> Result<Usable, ExitCode> {
+    let mut loaded = load(path, &ProcessEnv);
+    match loaded.lowered.take() {
+        Some(lowered) => Ok(Usable { loaded, lowered }),
+        None => {
+            complain(&render(&loaded, paint()));
+            Err(exit_code(&loaded))
+        }
+    }
+}
+
+/// `3 routes`, `1 route`.
+pub(crate) fn count(number: usize, what: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{s}")
+}
