@@ -53,6 +53,7 @@ fn a_file_over_its_limit_is_caught() {
 fn a_line_over_its_limit_is_caught() {
     catches("crates/wire/src/a.rs", &format!("\n// {}", "a".repeat(98)), 2, "columns");
     passes("crates/wire/src/a.rs", &format!("\n// {}", "\u{e9}".repeat(97)));
+    passes("crates/wire/src/a.rs", &format!("const A: &str = \"\n{}\n\";", "a".repeat(101)));
 }
 
 #[test]

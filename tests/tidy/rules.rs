@@ -132,10 +132,10 @@ fn file_length(source: &Source) -> Vec<Finding> {
 }
 
 fn columns(source: &Source) -> Vec<Finding> {
-    let wide = |line: &str| line.chars().count() > COLUMNS_MAX;
-    let rows = source.text.lines().enumerate().filter(|(_, line)| wide(line));
-    rows.map(|(row, _)| error(row + 1, "columns", format!("wrap at {COLUMNS_MAX} columns")))
-        .collect()
+    let numbered = source.text.lines().zip(1..);
+    let wide = numbered.filter(|(text, _)| text.chars().count() > COLUMNS_MAX);
+    let lines = wide.map(|(_, line)| line).filter(|line| !source.is_data(*line));
+    lines.map(|line| error(line, "columns", format!("wrap at {COLUMNS_MAX} columns"))).collect()
 }
 
 fn unsafe_place(source: &Source) -> Vec<Finding> {

@@ -10,13 +10,16 @@ pub struct Source {
     pub code: String,
     /// For each line, whether it is a test.
     tests: Vec<bool>,
+    /// Lines that begin inside a literal, counted from 1.
+    data: Vec<usize>,
 }
 
 impl Source {
     pub fn new(path: &str, text: &str) -> Self {
-        let code = if path.ends_with(".rs") { blank(text) } else { text.to_owned() };
+        let rust = path.ends_with(".rs");
+        let (code, data) = if rust { blank(text) } else { (text.to_owned(), Vec::new()) };
         let tests = test_lines(path, &code);
-        Self { path: path.to_owned(), text: text.to_owned(), code, tests }
+        Self { path: path.to_owned(), text: text.to_owned(), code, tests, data }
     }
 
     pub fn is_rust(&self) -> bool {
@@ -26,6 +29,11 @@ impl Source {
     /// Whether the line, counted from 1, is inside `#[cfg(test)]` or a `tests` or `benches` folder.
     pub fn is_test(&self, line: usize) -> bool {
         self.tests.get(line - 1).copied().unwrap_or(false)
+    }
+
+    /// Whether the line, counted from 1, begins inside a literal: to break it would change it.
+    pub fn is_data(&self, line: usize) -> bool {
+        self.data.binary_search(&line).is_ok()
     }
 
     /// Lines of code where `word` stands as a whole word, counted from 1.
@@ -95,46 +103,51 @@ fn test_lines(path: &str, code: &str) -> Vec<bool> {
 }
 
 /// What stands at a place of the text.
+#[derive(PartialEq, Eq)]
 enum Piece {
     Code,
-    Blank,
+    Comment,
+    Literal,
 }
 
 /// Blanks comments, strings and character literals, byte for byte, so that places stay the same.
-fn blank(text: &str) -> String {
+/// Also says which lines begin inside a literal.
+fn blank(text: &str) -> (String, Vec<usize>) {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
+    let mut data = Vec::new();
+    let (mut at, mut line) = (0, 1);
     while at < bytes.len() {
         let (length, piece) = piece(bytes, at);
         let end = (at + length.max(1)).min(bytes.len());
         for &byte in &bytes[at..end] {
-            out.push(match piece {
-                Piece::Code => byte,
-                Piece::Blank if byte == b'\n' => byte,
-                Piece::Blank => b' ',
-            });
+            let code = piece == Piece::Code || byte == b'\n';
+            out.push(if code { byte } else { b' ' });
+            if byte == b'\n' {
+                line += 1;
+                data.extend((piece == Piece::Literal).then_some(line));
+            }
         }
         at = end;
     }
-    String::from_utf8_lossy(&out).into_owned()
+    (String::from_utf8_lossy(&out).into_owned(), data)
 }
 
 fn piece(bytes: &[u8], at: usize) -> (usize, Piece) {
     let rest = &bytes[at..];
     let after_name = at > 0 && is_name(char::from(bytes[at - 1]));
     if rest.starts_with(b"//") {
-        return (find(rest, b"\n").unwrap_or(rest.len()), Piece::Blank);
+        return (find(rest, b"\n").unwrap_or(rest.len()), Piece::Comment);
     }
     if rest.starts_with(b"/*") {
-        return (block_comment(rest), Piece::Blank);
+        return (block_comment(rest), Piece::Comment);
     }
     if let Some(length) = raw_string(rest).filter(|_| !after_name) {
-        return (length, Piece::Blank);
+        return (length, Piece::Literal);
     }
     match rest[0] {
-        b'"' => (quoted(rest, b'"'), Piece::Blank),
-        b'\'' => character(rest).map_or((1, Piece::Code), |length| (length, Piece::Blank)),
+        b'"' => (quoted(rest, b'"'), Piece::Literal),
+        b'\'' => character(rest).map_or((1, Piece::Code), |length| (length, Piece::Literal)),
         _ => (1, Piece::Code),
     }
 }
@@ -206,7 +219,7 @@ mod tests {
     fn comments_and_literals_are_blanked_and_places_stay() {
         let text =
             "let a = \"tokio\"; // tokio\nlet b = r#\"to\"kio\"#; /* a /* b */ c */ let c = 'x';\n";
-        let code = blank(text);
+        let (code, _) = blank(text);
         assert_eq!(code.len(), text.len());
         assert!(!code.contains("tokio") && !code.contains("kio") && !code.contains('x'));
         assert_eq!(code.find("let c"), text.find("let c"));
@@ -214,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_lifetime_is_code_and_a_quote_character_is_not_the_start_of_a_string() {
-        let code = blank("fn f<'a>(x: &'a str) { g('\"', '\\'', '{'); tokio }");
+        let (code, _) = blank("fn f<'a>(x: &'a str) { g('\"', '\\'', '{'); tokio }");
         assert!(code.contains("<'a>") && code.contains("tokio }") && !code.contains("{') "));
         assert_eq!(code.matches('{').count(), 1);
     }
@@ -227,6 +240,13 @@ mod tests {
         );
         let tests: Vec<bool> = (1..=6).map(|line| source.is_test(line)).collect();
         assert_eq!(tests, [false, true, true, true, true, false]);
+    }
+
+    #[test]
+    fn a_line_that_begins_inside_a_literal_is_data() {
+        let source = Source::new("a.rs", "let a = \"b\n c\n\"; // d\n/*\n*/ let e = 1;\n");
+        let data: Vec<bool> = (1..=5).map(|line| source.is_data(line)).collect();
+        assert_eq!(data, [false, true, true, false, false]);
     }
 
     #[test]
