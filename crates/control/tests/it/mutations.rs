@@ -96,7 +96,11 @@ fn mutate(text: &mut String, mutation: &Mutation) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 2_000,
+        failure_persistence: None,
+        ..Default::default()
+    })]
 
     #[test]
     fn a_broken_configuration_is_refused_with_places(
@@ -107,7 +111,8 @@ proptest! {
         paths.extend(files("good"));
         let path = &paths[which % paths.len()];
         // Nothing is read from the disk but the file itself.
-        let mut text = fs::read_to_string(path).expect("the file is there").replace("include", "exclude");
+        let text = fs::read_to_string(path).expect("the file is there");
+        let mut text = text.replace("include", "exclude");
         mutations.iter().for_each(|mutation| mutate(&mut text, mutation));
         let loaded = load_text("mutated.toml", &text, &ENV);
         places_are_inside(&loaded);

@@ -75,8 +75,8 @@ fn endpoint(spec: &EndpointSpec) -> Endpoint {
 }
 
 fn why(upstream: &UpstreamPlan, key: &[u8]) -> String {
-    if let [one] = &upstream.endpoints[..] {
-        return format!("{} is the only endpoint", one.text);
+    if upstream.endpoints.len() == 1 {
+        return "the only one".to_owned();
     }
     let hashed = |by: &str| {
         let from = match &upstream.hash {

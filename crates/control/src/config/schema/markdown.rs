@@ -9,9 +9,10 @@ const OPENING: &str = "# Configuration
 <!-- Written from the schema in crates/control/src/config/schema; do not edit. To write it again:
      UPDATE_GOLDEN=1 cargo nextest run -p gatehouse-control -->
 
-One TOML file, by default `./gatehouse.toml`. `gatehouse check` says everything that is wrong with it at once;
-`gatehouse schema` prints the JSON Schema for editors. Unknown keys are errors. A key marked *not in this version* is
-part of the contract and refused until it is built: no option is accepted and does nothing.
+One TOML file, by default `./gatehouse.toml`. `gatehouse check` says everything that is wrong with
+it at once; `gatehouse schema` prints the JSON Schema for editors. Unknown keys are errors. A key
+marked *not in this version* is part of the contract and refused until it is built: no option is
+accepted and does nothing.
 
 The shortest useful file:
 
@@ -28,16 +29,17 @@ upstream = { endpoints = [\"127.0.0.1:9001\", \"127.0.0.1:9002\"] }
 | Value | Written as |
 |---|---|
 | Duration | `\"250ms\"`, `\"2s\"`, `\"5m\"`, `\"1h\"`, `\"1d\"`: a whole number and a unit |
-| Size | `\"512B\"`, `\"16KiB\"`, `\"10MiB\"`, `\"1GiB\"`, also `kB`, `MB`, `GB`; a bare number is bytes |
+| Size | `\"512B\"`, `\"16KiB\"`, `\"10MiB\"`, `\"1GiB\"`, also `kB`, `MB`, `GB`; a number is bytes |
 | Rate of bytes | `\"128B/s\"`, `\"1KiB/s\"` |
 | Path of a file | relative to the file it stands in |
 
-**Environment.** `\"${NAME}\"` and `\"${NAME:-default}\"` inside any string are replaced after the file was parsed. A string
-that is nothing but a reference takes the type of its key: `workers = \"${WORKERS:-4}\"` is a number, and a list is split at
-commas. `$$` is a dollar. A variable that is not set and has no default is an error.
+**Environment.** `\"${NAME}\"` and `\"${NAME:-default}\"` inside any string are replaced after the file
+was parsed. A string that is nothing but a reference takes the type of its key:
+`workers = \"${WORKERS:-4}\"` is a number, and a list is split at commas. `$$` is a dollar. A variable
+that is not set and has no default is an error.
 
-**Patterns** are regular expressions of Rust's `regex` crate: no look-around, no back-references, linear time. They find
-anywhere in the path unless they start with `^` and end with `$`.
+**Patterns** are regular expressions of Rust's `regex` crate: no look-around, no back-references,
+linear time. They find anywhere in the path unless they start with `^` and end with `$`.
 
 ";
 

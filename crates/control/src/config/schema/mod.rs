@@ -183,3 +183,49 @@ pub(crate) fn sections() -> Vec<&'static Section> {
     visit(&ROOT, &mut found);
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::problem::{Kind, Report};
+    use crate::config::source::{FileId, Place};
+    use crate::config::understand::Understand;
+    use toml::de::DeTable;
+
+    /// What is wrong with `name = value` in a section, but for the keys it lacks.
+    fn faults(section: &'static Section, name: &str, value: &str) -> Vec<String> {
+        let text = format!("{name} = {value}\n");
+        let (table, faults) = DeTable::parse_recoverable(&text);
+        assert!(faults.is_empty(), "{text}: {faults:?}");
+        let mut report = Report::default();
+        let file = FileId(0);
+        let mut understand = Understand { file, text: &text, env: &[], report: &mut report };
+        understand.table(section, table.get_ref(), Place::default());
+        let (problems, _) = report.finish();
+        let kept = problems.into_iter().filter(|problem| problem.kind != Kind::Missing);
+        kept.map(|problem| format!("{text}: {}", problem.reason)).collect()
+    }
+
+    #[test]
+    fn every_example_and_every_default_is_what_its_key_takes() {
+        for section in sections() {
+            for key in section.keys.iter().filter(|key| key.status == Status::Built) {
+                assert!(!key.doc.is_empty() && !key.example.is_empty(), "{}", key.name);
+                assert_eq!(faults(section, key.name, key.example), [] as [String; 0]);
+                if let Default::Value(value) = key.default {
+                    assert_eq!(faults(section, key.name, value), [] as [String; 0]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_key_stands_once_in_its_section() {
+        for section in sections() {
+            for (at, key) in section.keys.iter().enumerate() {
+                let later = &section.keys[at + 1..];
+                assert!(!later.iter().any(|other| other.name == key.name), "{}", key.name);
+            }
+        }
+    }
+}
