@@ -347,6 +347,16 @@ pub mod memory {
             self.worker.idle_connections()
         }
 
+        /// Drops the idle upstream connections.
+        pub fn drop_idle(&self) {
+            self.worker.drop_idle();
+        }
+
+        /// Read buffers that connections hold at this moment.
+        pub fn lent_buffers(&self) -> usize {
+            self.worker.buffers.lent()
+        }
+
         /// Puts new endpoints in place of the first upstream's.
         pub fn set_endpoints(&self, endpoints: Arc<Endpoints>) {
             self.shared.publish(|_, all| all[0] = endpoints);

@@ -153,6 +153,7 @@ struct Queue {
 #[derive(Clone, Debug, Default)]
 pub struct MemoryNet {
     table: Arc<Mutex<HashMap<SocketAddr, Arc<Mutex<Queue>>>>>,
+    swallowed: Arc<Mutex<Vec<SocketAddr>>>,
 }
 
 impl MemoryNet {
@@ -163,11 +164,19 @@ impl MemoryNet {
         MemoryListener { queue }
     }
 
+    /// Lets every dial of `address` wait for ever from now on, as a network that drops packets.
+    pub fn swallow(&self, address: SocketAddr) {
+        lock(&self.swallowed).push(address);
+    }
+
     /// Connects to whoever listens on `address`.
     ///
     /// # Errors
     /// `ConnectionRefused` where nobody does.
     pub async fn dial(&self, address: SocketAddr) -> io::Result<Stream> {
+        if lock(&self.swallowed).contains(&address) {
+            std::future::pending::<()>().await;
+        }
         self.connect(address).map(Stream::Memory)
     }
 

@@ -1,5 +1,6 @@
 //! A gateway with one route, origins that a test plays itself, and clients likewise.
 
+use crate::talk::{Talk, get, limited, ok, pass, within};
 use gatehouse_core::address::{Address, Bind};
 use gatehouse_core::endpoints::{Endpoint, Endpoints};
 use gatehouse_core::plan::{
@@ -10,13 +11,11 @@ use gatehouse_core::route::{ListenerSet, PathRule, Rewrite, RouteRule};
 use gatehouse_core::vitals::UpstreamVitals;
 use gatehouse_proxy::gate::memory::{MemoryGate, run};
 use gatehouse_wire::Stream;
-use gatehouse_wire::memory::{MemoryListener, MemoryNet, MemoryStream};
-use gatehouse_wire::pump::poll_write_all;
-use gatehouse_wire::timer::{Timer, now};
+use gatehouse_wire::memory::{MemoryListener, MemoryNet};
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 const GATEWAY: ([u8; 4], u16) = ([10, 0, 0, 1], 80);
@@ -128,16 +127,30 @@ fn plan(setup: Setup) -> Plan {
 /// A gateway, and the network it is on.
 pub struct Bench {
     pub net: MemoryNet,
-    pub gate: MemoryGate,
+    pub gate: Rc<MemoryGate>,
+    pub endpoints: Arc<Endpoints>,
 }
 
-/// Runs a test against a gateway.
+/// Runs a test against a gateway, and then checks that nothing outlived its exchange: no task, no
+/// buffer, no place in flight, no connection that is not kept idle.
 pub fn with<F: Future<Output = ()>>(setup: Setup, test: impl FnOnce(Bench) -> F) {
     run(async {
         let net = MemoryNet::default();
-        let all = vec![endpoints(setup.endpoints)];
-        let gate = MemoryGate::start(plan(setup), all, &net, GATEWAY.into(), 1);
-        test(Bench { net, gate }).await;
+        let endpoints = endpoints(setup.endpoints);
+        let all = vec![Arc::clone(&endpoints)];
+        let gate = Rc::new(MemoryGate::start(plan(setup), all, &net, GATEWAY.into(), 1));
+        let bench = Bench { net, gate: Rc::clone(&gate), endpoints: Arc::clone(&endpoints) };
+        test(bench).await;
+        pass(Duration::from_secs(5)).await;
+        assert!(gate.running() <= 1, "{} tasks outlived their exchanges", gate.running());
+        assert_eq!(gate.meters.in_flight.get(), 0, "exchanges in flight");
+        assert_eq!(gate.meters.clients.get(), 0, "client connections");
+        assert_eq!(gate.lent_buffers(), 0, "buffers");
+        assert_eq!(endpoints.vitals().in_flight(), 0, "in flight at the upstream");
+        let vitals = || endpoints.list().iter().map(|endpoint| &endpoint.vitals);
+        assert_eq!(vitals().map(|vitals| vitals.in_flight()).sum::<u32>(), 0, "at an endpoint");
+        let open: u32 = vitals().map(|vitals| vitals.connections()).sum();
+        assert_eq!(open as usize, gate.idle_connections(), "upstream connections");
     });
 }
 
@@ -150,6 +163,21 @@ impl Bench {
     /// Origin `index` begins to listen.
     pub fn origin(&self, index: u8) -> Origin {
         Origin(self.net.listen(origin_address(index)))
+    }
+
+    /// Asks for `path` on a new connection, answers as the origin, and checks that the client is
+    /// given just that.
+    pub async fn serves(&self, origin: &mut Origin, kept: &mut Option<Talk>, path: &str) {
+        let mut client = self.client();
+        client.say(get(path)).await;
+        if kept.is_none() {
+            *kept = Some(origin.accept().await);
+        }
+        let Some(at_origin) = kept else { return };
+        let head = at_origin.hear_head().await;
+        assert!(head.starts_with(&format!("GET {path} HTTP/1.1\r\n")), "{head}");
+        at_origin.say(ok(path)).await;
+        assert_eq!(client.hear_message().await.1, path);
     }
 
     /// The lines logged so far.
@@ -173,155 +201,16 @@ impl Origin {
         }
     }
 
+    /// The gateway's next connection to it, if one comes in time.
+    pub async fn accept_soon(&mut self, wait: Duration) -> Option<Talk> {
+        match within(wait, poll_fn(|cx| self.0.poll_accept(cx))).await?.ok()? {
+            (Stream::Memory(stream), _) => Some(Talk::new(stream)),
+            _ => None,
+        }
+    }
+
     /// Whether no connection comes within a second.
     pub async fn is_left_alone(&mut self) -> bool {
-        let mut timer = Timer::after(Duration::from_secs(1));
-        let until = now().after(Duration::from_secs(1));
-        poll_fn(|cx| match self.0.poll_accept(cx) {
-            Poll::Ready(_) => Poll::Ready(false),
-            Poll::Pending => timer.poll_until(cx, until).map(|()| true),
-        })
-        .await
+        self.accept_soon(Duration::from_secs(1)).await.is_none()
     }
-}
-
-/// One end of a connection, played by a test.
-pub struct Talk {
-    stream: Stream,
-    held: Vec<u8>,
-}
-
-/// What has not come after this long will not come.
-const PATIENCE: Duration = Duration::from_secs(600);
-
-async fn limited<T>(work: impl Future<Output = T>, what: &str) -> T {
-    let mut work = std::pin::pin!(work);
-    let mut timer = Timer::after(PATIENCE);
-    let until = now().after(PATIENCE);
-    poll_fn(|cx| match work.as_mut().poll(cx) {
-        Poll::Ready(done) => Poll::Ready(Some(done)),
-        Poll::Pending => timer.poll_until(cx, until).map(|()| None),
-    })
-    .await
-    .unwrap_or_else(|| panic!("{what} did not come"))
-}
-
-impl Talk {
-    fn new(stream: MemoryStream) -> Talk {
-        Talk { stream: Stream::Memory(stream), held: Vec::new() }
-    }
-
-    /// Says `text`.
-    pub async fn say(&mut self, text: impl AsRef<[u8]>) {
-        let mut written = 0;
-        let text = text.as_ref();
-        let wrote = poll_fn(|cx| poll_write_all(cx, &mut self.stream, text, &mut written));
-        limited(wrote, "room to write").await.expect("the other end is there");
-    }
-
-    /// Says as much of `text` as the other end takes; false where it takes no more.
-    pub async fn try_say(&mut self, text: &[u8]) -> bool {
-        let mut written = 0;
-        limited(poll_fn(|cx| poll_write_all(cx, &mut self.stream, text, &mut written)), "room")
-            .await
-            .is_ok()
-    }
-
-    async fn read(&mut self) -> Option<usize> {
-        let mut room = vec![0; 16 * 1024];
-        let count =
-            limited(poll_fn(|cx| self.stream.poll_read(cx, &mut room)), "more").await.ok()?;
-        self.held.extend_from_slice(&room[..count]);
-        Some(count)
-    }
-
-    /// Hears up to and with `marker`.
-    pub async fn hear_until(&mut self, marker: &str) -> String {
-        loop {
-            let found = self.held.windows(marker.len()).position(|part| part == marker.as_bytes());
-            if let Some(at) = found {
-                let rest = self.held.split_off(at + marker.len());
-                let heard = std::mem::replace(&mut self.held, rest);
-                return String::from_utf8_lossy(&heard).into_owned();
-            }
-            if !matches!(self.read().await, Some(1..)) {
-                panic!("ended before {marker:?}: {:?}", String::from_utf8_lossy(&self.held));
-            }
-        }
-    }
-
-    /// Hears one head.
-    pub async fn hear_head(&mut self) -> String {
-        self.hear_until("\r\n\r\n").await
-    }
-
-    /// Hears a head and a body of the length it names.
-    pub async fn hear_message(&mut self) -> (String, String) {
-        let head = self.hear_head().await;
-        let length = field(&head, "content-length").map_or(0, |text| text.parse().expect("length"));
-        while self.held.len() < length {
-            assert!(matches!(self.read().await, Some(1..)), "the body was cut");
-        }
-        let rest = self.held.split_off(length);
-        let body = std::mem::replace(&mut self.held, rest);
-        (head, String::from_utf8_lossy(&body).into_owned())
-    }
-
-    /// Hears everything up to the end, a reset included.
-    pub async fn hear_end(&mut self) -> String {
-        while matches!(self.read().await, Some(1..)) {}
-        String::from_utf8_lossy(&std::mem::take(&mut self.held)).into_owned()
-    }
-
-    /// Whether the connection was reset rather than closed.
-    pub async fn hear_reset(&mut self) -> bool {
-        loop {
-            match self.read().await {
-                None => return true,
-                Some(0) => return false,
-                Some(_) => {}
-            }
-        }
-    }
-
-    /// Whether nothing comes within a second.
-    pub async fn hears_nothing(&mut self) -> bool {
-        let mut timer = Timer::after(Duration::from_secs(1));
-        let until = now().after(Duration::from_secs(1));
-        let stream = &mut self.stream;
-        let quiet = poll_fn(|cx| match stream.poll_read_ready(cx) {
-            Poll::Ready(_) => Poll::Ready(false),
-            Poll::Pending => timer.poll_until(cx, until).map(|()| true),
-        });
-        self.held.is_empty() && quiet.await
-    }
-
-    /// Sends a FIN and goes on listening.
-    pub async fn half_close(&mut self) {
-        let shut = poll_fn(|cx| self.stream.poll_shutdown(cx)).await;
-        shut.expect("the in-memory network does not fail");
-    }
-
-    /// Resets the connection.
-    pub fn reset(mut self) {
-        self.stream.reset_on_close();
-    }
-}
-
-/// The value of a field in a head.
-pub fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    head.lines().find_map(|line| {
-        let (own, value) = line.split_once(':')?;
-        own.eq_ignore_ascii_case(name).then(|| value.trim())
-    })
-}
-
-/// A plain request for `path`.
-pub fn get(path: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nHost: example.com\r\n\r\n")
-}
-
-/// A plain answer with this body.
-pub fn ok(body: &str) -> String {
-    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }

@@ -1,6 +1,7 @@
 //! What reaches an origin, and from whom it says it comes.
 
-use crate::bench::{Setup, field, get, ok, with};
+use crate::bench::{Setup, with};
+use crate::talk::{field, get, ok};
 
 #[test]
 fn a_request_reaches_the_origin_and_its_answer_the_client() {

@@ -2,4 +2,6 @@
 
 mod bench;
 mod forwarding;
+mod framing;
 mod relaying;
+mod talk;

@@ -1,6 +1,7 @@
 //! Bodies, both ways.
 
-use crate::bench::{Setup, field, get, ok, with};
+use crate::bench::{Setup, with};
+use crate::talk::{field, get, ok};
 
 #[test]
 fn a_chunked_answer_keeps_its_payload_and_trailers() {
