@@ -107,7 +107,7 @@ async fn head(
         }
         let (mut deadline, mut late) = match upload.state() {
             UploadState::Active => upload.deadline(),
-            UploadState::Done | UploadState::Refused => {
+            UploadState::Done | UploadState::Refused | UploadState::Broken => {
                 if io.poll_gone(cx).is_ready() {
                     return Poll::Ready(Err(Failure::new(Step::Receive, Kind::ClientGone)));
                 }

@@ -211,13 +211,14 @@ fn cut(
 }
 
 /// What becomes of the client's connection after an answer that ended whole.
-async fn after(worker: &Worker, client: &mut Client, upload: Upload, keep: bool) -> After {
+async fn after(worker: &Worker, client: &mut Client, mut upload: Upload, keep: bool) -> After {
+    upload.give_up(&mut client.io);
     if upload.is_read() {
         upload.give_back(worker);
         return if keep { After::Keep } else { closing(client) };
     }
-    let decoder = upload.abandon(&mut client.io);
-    if keep && discard(client, decoder).await { After::Keep } else { After::Linger }
+    let Some(rest) = upload.into_rest().filter(|_| keep) else { return After::Linger };
+    if discard(client, rest).await { After::Keep } else { After::Linger }
 }
 
 /// A connection that is to be closed lingers where the client may still be sending.

@@ -230,6 +230,8 @@ pub(crate) enum UploadState {
     Done,
     /// The endpoint takes no more; its answer may still come.
     Refused,
+    /// The client broke it off; where its next request would begin is not known.
+    Broken,
 }
 
 /// Starts sending the request.
@@ -290,7 +292,7 @@ impl Upload {
 
     /// Whether the request was read whole from the client.
     pub fn is_read(&self) -> bool {
-        !self.has_body || self.pump.source_done()
+        !self.has_body || self.state != UploadState::Broken && self.pump.source_done()
     }
 
     /// Moves what can be moved; ready with a failure that ends the exchange.
@@ -308,7 +310,7 @@ impl Upload {
             Poll::Ready(Ok(())) => self.state = UploadState::Done,
             Poll::Ready(Err(PumpError::Sink)) => self.state = UploadState::Refused,
             Poll::Ready(Err(error)) => {
-                self.state = UploadState::Refused;
+                self.state = UploadState::Broken;
                 io.half_closed |= error == PumpError::Cut;
                 return Poll::Ready(meaning(error));
             }
@@ -344,9 +346,14 @@ impl Upload {
         self.quiet_since
     }
 
-    /// Gives up: what is left to read of the request, to be thrown away.
-    pub fn abandon(self, io: &mut ClientIo) -> Decoder {
-        self.pump.abandon(&mut io.inbox)
+    /// Gives up: what was taken from the client and not yet sent is no part of what follows.
+    pub fn give_up(&mut self, io: &mut ClientIo) {
+        self.pump.give_up(&mut io.inbox);
+    }
+
+    /// What is left to read of the request, to be thrown away; `None` where its end is not known.
+    pub fn into_rest(self) -> Option<Decoder> {
+        (self.state != UploadState::Broken).then(|| self.pump.into_decoder())
     }
 
     /// The head's buffer goes back to its pool.

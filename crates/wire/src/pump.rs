@@ -121,10 +121,17 @@ impl Pump {
         if self.batch.active { Waits::Sink } else { Waits::Source }
     }
 
-    /// Gives up writing: takes what was decoded off the inbox and returns the decoder, to go on
-    /// reading what nobody wants any more.
-    pub fn abandon(self, inbox: &mut Inbox) -> Decoder {
+    /// Gives up writing: takes what was decoded and not yet written off the inbox, so that the
+    /// sender's connection stands at the first byte that nobody has looked at.
+    pub fn give_up(&mut self, inbox: &mut Inbox) {
         inbox.consume(self.batch.consumed);
+        self.batch.consumed = 0;
+        self.batch.data = 0..0;
+    }
+
+    /// What is left of the message, to go on reading what nobody wants any more. It follows on
+    /// the inbox only after [`Pump::give_up`], and not at all once the pump has failed.
+    pub fn into_decoder(self) -> Decoder {
         self.decoder
     }
 

@@ -3,5 +3,6 @@
 mod bench;
 mod forwarding;
 mod framing;
+mod pipelining;
 mod relaying;
 mod talk;
