@@ -1,7 +1,8 @@
 //! The command line, as `--help` shows it. What the words mean is each command's own.
 
 use clap::{Args, Parser, Subcommand};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// An HTTP gateway.
@@ -24,6 +25,17 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Start three small origins and a gateway in front of them, to try things on.
+    #[command(after_help = "Example:\n  gatehouse demo")]
+    Demo(DemoArgs),
+    /// Balance over endpoints with no configuration file.
+    #[command(after_help = "Example:\n  gatehouse proxy --listen :8080 --to 127.0.0.1:9001 --to \
+                      127.0.0.1:9002")]
+    Proxy(ProxyArgs),
+    /// Run the gateway from a configuration file.
+    #[command(after_help = "Example:\n  gatehouse run -c gatehouse.toml\n\nSIGTERM and Ctrl-C \
+                      drain: what is in flight ends within the configuration's drain time.")]
+    Run(RunArgs),
     /// Say everything that is wrong with a configuration.
     #[command(
         after_help = "Examples:\n  gatehouse check\n  gatehouse check -c site.toml --json\n\nExit \
@@ -55,6 +67,47 @@ pub(crate) struct ConfigArg {
     /// The configuration file.
     #[arg(short, long, value_name = "FILE", default_value = "./gatehouse.toml")]
     pub config: PathBuf,
+}
+
+/// What `demo` is told: nothing. The rest is how it starts its origins.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Be one of the origins instead: its name.
+    #[arg(long, hide = true, value_name = "NAME")]
+    pub origin: Option<String>,
+    /// Where that origin listens.
+    #[arg(long, hide = true, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub at: SocketAddr,
+}
+
+/// What `proxy` is told.
+#[derive(Debug, Args)]
+pub(crate) struct ProxyArgs {
+    /// Where to listen: :PORT, IP:PORT or unix:PATH; may be given several times.
+    #[arg(long, value_name = "ADDRESS", required = true)]
+    pub listen: Vec<String>,
+    /// An endpoint: HOST:PORT, http://HOST:PORT/base or unix:PATH; may be given several times.
+    #[arg(long, value_name = "ENDPOINT", required = true)]
+    pub to: Vec<String>,
+    /// How an endpoint is chosen, such as least-request.
+    #[arg(long, value_name = "NAME")]
+    pub balance: Option<String>,
+    /// Where the admin interface listens: a loopback address.
+    #[arg(long, value_name = "ADDRESS")]
+    pub admin: Option<String>,
+    /// Threads that serve; one per core without it.
+    #[arg(long, value_name = "COUNT")]
+    pub workers: Option<NonZeroUsize>,
+    /// Write the equivalent configuration to standard output and end.
+    #[arg(long)]
+    pub print_config: bool,
+}
+
+/// What `run` is told.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub file: ConfigArg,
 }
 
 /// What `check` is told.

@@ -9,6 +9,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match Cli::parse().command {
+        Command::Demo(args) => commands::demo::run(&args),
+        Command::Proxy(args) => commands::proxy::run(&args),
+        Command::Run(args) => commands::run::run(&args),
         Command::Check(args) => commands::check::run(args),
         Command::Fmt(args) => commands::fmt::run(args),
         Command::Schema => commands::schema::run(),

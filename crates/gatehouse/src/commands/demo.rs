@@ -2,7 +2,8 @@
 //!
 //! Each origin is a process of its own, so that killing one is what it would be in earnest.
 
-use clap::Args;
+use super::WORLD;
+use crate::cli::DemoArgs;
 use gatehouse_control::config::{CommandLine, ProcessEnv, command_line_text, load_text};
 use gatehouse_control::gateway::Gateway;
 use gatehouse_rig::origin::Origin;
@@ -13,18 +14,6 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// What `demo` is told: nothing.
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  gatehouse demo")]
-pub struct DemoArgs {
-    /// Be one of the origins instead: its name.
-    #[arg(long, hide = true, value_name = "NAME")]
-    origin: Option<String>,
-    /// Where that origin listens.
-    #[arg(long, hide = true, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
-    at: SocketAddr,
-}
-
 const NAMES: [&str; 3] = ["one", "two", "three"];
 
 /// The port the demo's gateway takes if it is free.
@@ -34,14 +23,14 @@ const PORT: u16 = 8080;
 const AWAY: Duration = Duration::from_secs(10);
 
 /// Runs until Ctrl-C.
-pub fn run(args: &DemoArgs) -> ExitCode {
+pub(crate) fn run(args: &DemoArgs) -> ExitCode {
     let done = match &args.origin {
         Some(name) => be_origin(name, args.at).map(|()| ExitCode::SUCCESS),
         None => demonstrate(),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: demo: {error}");
-        ExitCode::from(3)
+        ExitCode::from(WORLD)
     })
 }
 
@@ -70,9 +59,10 @@ impl Running {
         if let Some(out) = child.stdout.take() {
             BufReader::new(out).read_line(&mut line)?;
         }
-        let address = line.trim().parse().map_err(|_| {
-            io::Error::other(format!("origin {name} at {at} did not start"))
-        })?;
+        let address = line
+            .trim()
+            .parse()
+            .map_err(|_| io::Error::other(format!("origin {name} at {at} did not start")))?;
         Ok(Running { name, address, child })
     }
 }
@@ -121,12 +111,18 @@ fn tell(gateway: &Gateway, origins: &[Running]) {
     let Some(address) = gateway.first_address() else { return };
     let victim = origins.get(1).map_or(0, |origin| origin.child.id());
     println!("\nTry:");
-    println!("  curl http://{address}/                    # again and again: the origins take turns");
+    println!(
+        "  curl http://{address}/                    # again and again: the origins take turns"
+    );
     println!("  curl http://{address}/echo?q=1            # what an origin sees");
-    println!("  kill -9 {victim}                                  # origin two dies; curl on: no request fails");
+    println!(
+        "  kill -9 {victim}                                  # origin two dies; curl on: no request fails"
+    );
     for line in gateway.addresses() {
         if let Some(admin) = line.strip_prefix("admin on ") {
-            println!("  curl http://{admin}/status              # who carried what; also /metrics, /healthz");
+            println!(
+                "  curl http://{admin}/status              # who carried what; also /metrics, /healthz"
+            );
         }
     }
     println!("\nCtrl-C ends it.");

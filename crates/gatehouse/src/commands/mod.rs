@@ -1,8 +1,11 @@
 //! The commands, a file each, and what they share: exit codes, colour, loading.
 
 pub(crate) mod check;
+pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod fmt;
+pub(crate) mod proxy;
+pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod test;
 

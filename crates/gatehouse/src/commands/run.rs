@@ -1,42 +1,28 @@
 //! `gatehouse run`: the gateway, from a file.
 
-use clap::Args;
-use gatehouse_control::config::{Loaded, Paint, ProcessEnv, Verdict, load, render};
+use super::{WORLD, complain, exit_code, paint};
+use crate::cli::RunArgs;
+use gatehouse_control::config::{Loaded, ProcessEnv, load, render};
 use gatehouse_control::gateway::Gateway;
-use std::io::IsTerminal;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// What `run` is told.
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  gatehouse run -c gatehouse.toml")]
-pub struct RunArgs {
-    /// The configuration.
-    #[arg(short, long, value_name = "FILE", default_value = "gatehouse.toml")]
-    config: PathBuf,
-}
-
 /// Runs until SIGTERM or SIGINT, then drains.
-pub fn run(args: &RunArgs) -> ExitCode {
-    serve(load(&args.config, &ProcessEnv))
+pub(crate) fn run(args: &RunArgs) -> ExitCode {
+    serve(load(&args.file.config, &ProcessEnv))
 }
 
 /// Serves a loaded configuration, or says what is wrong with it.
-pub fn serve(loaded: Loaded) -> ExitCode {
+pub(crate) fn serve(mut loaded: Loaded) -> ExitCode {
     if !loaded.problems.is_empty() {
-        let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        eprint!("{}", render(&loaded, if colour { Paint::Colour } else { Paint::Plain }));
+        complain(&render(&loaded, paint()));
     }
-    let verdict = loaded.verdict();
-    let Some(lowered) = loaded.lowered else {
-        return ExitCode::from(if verdict == Verdict::Unreadable { 3 } else { 1 });
-    };
+    let Some(lowered) = loaded.lowered.take() else { return exit_code(&loaded) };
     raise_descriptors();
     let gateway = match Gateway::start(lowered) {
         Ok(gateway) => gateway,
         Err(fault) => {
             eprintln!("error: {fault}");
-            return ExitCode::from(3);
+            return ExitCode::from(WORLD);
         }
     };
     for line in gateway.addresses() {
@@ -47,19 +33,21 @@ pub fn serve(loaded: Loaded) -> ExitCode {
 }
 
 /// Serves to the end and says how it went.
-pub fn end(gateway: Gateway) -> ExitCode {
+pub(crate) fn end(gateway: Gateway) -> ExitCode {
     match gateway.serve() {
         Ok(0) => {
             eprintln!("drained");
             ExitCode::SUCCESS
         }
         Ok(cut) => {
-            eprintln!("warn: drained; {cut} connections took longer than the drain limit and were cut");
+            eprintln!(
+                "warn: drained; {cut} connections took longer than the drain limit and were cut"
+            );
             ExitCode::SUCCESS
         }
         Err(error) => {
             eprintln!("error: signals cannot be waited for: {error}");
-            ExitCode::from(3)
+            ExitCode::from(WORLD)
         }
     }
 }
