@@ -155,8 +155,10 @@ async fn stream(
             Poll::Ready(Err(error)) => return Poll::Ready(Err(meaning(error))),
             Poll::Pending => {}
         }
-        if progress != download.progress() || quiet_since.is_none() {
-            progress = download.progress();
+        // An origin may wait for the rest of the request before it goes on with its answer.
+        let moved = download.progress() + upload.progress();
+        if progress != moved || quiet_since.is_none() {
+            progress = moved;
             quiet_since = Some(now());
         }
         let waits = download.waits();

@@ -285,6 +285,11 @@ impl Upload {
         self.pump.payload()
     }
 
+    /// Rises with every byte that moves.
+    pub fn progress(&self) -> u64 {
+        self.pump.progress()
+    }
+
     /// Whether no byte of a body was taken from the client.
     pub fn is_intact(&self) -> bool {
         !self.has_body || self.pump.source_bytes() == 0 && !self.pump.has_begun()

@@ -1,6 +1,6 @@
 //! A gateway with one route, origins that a test plays itself, and clients likewise.
 
-use crate::talk::{Talk, get, limited, ok, pass, within};
+use crate::talk::{SOON, Talk, get, limited, ok, pass, within};
 use gatehouse_core::address::{Address, Bind};
 use gatehouse_core::endpoints::{Endpoint, Endpoints};
 use gatehouse_core::plan::{
@@ -180,11 +180,60 @@ impl Bench {
         assert_eq!(client.hear_message().await.1, path);
     }
 
+    /// A client, and the first origin.
+    pub fn line(&self) -> Line {
+        Line { client: self.client(), origin: self.origin(1), kept: None, connections: 0 }
+    }
+
     /// The lines logged so far.
     pub fn log(&self) -> String {
         self.gate.flush_log();
         let batches = self.gate.log.batches.try_iter();
         batches.map(|batch| String::from_utf8(batch.text).expect("lines are text")).collect()
+    }
+}
+
+/// A client of the gateway and the origin behind it, on whatever connections the gateway opens.
+pub struct Line {
+    pub client: Talk,
+    pub origin: Origin,
+    kept: Option<Talk>,
+    /// Connections the origin has been given so far.
+    pub connections: u32,
+}
+
+impl Line {
+    /// The connection a request comes on: a new one, or else the one before.
+    pub async fn at_origin(&mut self) -> &mut Talk {
+        if let Some(new) = self.origin.accept_soon(SOON).await {
+            self.kept = Some(new);
+            self.connections += 1;
+        }
+        self.kept.as_mut().expect("a request came")
+    }
+
+    /// Asks and answers; the head that the origin was sent.
+    pub async fn ask(&mut self, request: impl AsRef<[u8]>, answer: impl AsRef<[u8]>) -> String {
+        self.client.say(request).await;
+        let at_origin = self.at_origin().await;
+        let head = at_origin.hear_head().await;
+        at_origin.say(answer).await;
+        head
+    }
+
+    /// The same; the answer that the client was given.
+    pub async fn fetch(
+        &mut self,
+        request: impl AsRef<[u8]>,
+        answer: impl AsRef<[u8]>,
+    ) -> (String, String) {
+        self.ask(request, answer).await;
+        self.client.hear_message().await
+    }
+
+    /// The origin closes the connection the last request came on.
+    pub fn hang_up(&mut self) {
+        self.kept = None;
     }
 }
 

@@ -3,6 +3,8 @@
 mod bench;
 mod forwarding;
 mod framing;
+mod interim;
 mod pipelining;
 mod relaying;
 mod talk;
+mod upgrade;

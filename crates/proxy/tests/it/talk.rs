@@ -82,12 +82,16 @@ impl Talk {
 
     /// Hears this many bytes.
     pub async fn hear_bytes(&mut self, count: usize) -> String {
+        String::from_utf8_lossy(&self.hear_raw(count).await).into_owned()
+    }
+
+    /// Hears this many bytes, which need not be text.
+    pub async fn hear_raw(&mut self, count: usize) -> Vec<u8> {
         while self.held.len() < count {
             assert!(matches!(self.read().await, Some(1..)), "the body was cut");
         }
         let rest = self.held.split_off(count);
-        let heard = std::mem::replace(&mut self.held, rest);
-        String::from_utf8_lossy(&heard).into_owned()
+        std::mem::replace(&mut self.held, rest)
     }
 
     /// Hears a request and its body, without its framing; `None` where the connection ends first.
