@@ -11,6 +11,7 @@ pub mod memory;
 pub mod net;
 pub mod pump;
 pub mod socket;
+mod sys;
 pub mod timer;
 pub mod tunnel;
 
