@@ -47,6 +47,9 @@ pub(crate) async fn receive(
             }
             Ok(()) => interim += 1,
         }
+        if heads.answer.status == 100 {
+            answered.upload.go_on();
+        }
         answered.lease.origin.inbox.release_if_empty();
         if interim > INTERIM_MAX {
             let failure =

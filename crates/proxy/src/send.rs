@@ -8,7 +8,7 @@ use crate::lease::Lease;
 use crate::worker::Worker;
 use gatehouse_core::failure::{Failure, Kind, Step};
 use gatehouse_core::message::{
-    BodyLength, Field, Fields, Known, Method, RequestHead, lists_token, path, tokens,
+    BodyLength, Field, Fields, Known, Method, RequestHead, Version, lists_token, path, tokens,
 };
 use gatehouse_core::moment::Moment;
 use gatehouse_core::plan::{Forward, PathMode};
@@ -108,7 +108,7 @@ fn keeps_upgrade(head: &RequestHead) -> bool {
             .any(|name| name.eq_ignore_ascii_case(b"h2c") || name.eq_ignore_ascii_case(b"h2"))
     };
     head.body == BodyLength::None
-        && head.version == gatehouse_core::message::Version::Http11
+        && head.version == Version::Http11
         && head.method() == Method::Get
         && head.asks_upgrade()
         && !h2c()
@@ -214,6 +214,8 @@ pub(crate) struct Upload {
     pump: Pump,
     state: UploadState,
     has_body: bool,
+    /// How long the origin may keep a client waiting that sends its body only after a 100.
+    patience: Option<Duration>,
     rate_min: u32,
     idle: Duration,
     progress: u64,
@@ -263,12 +265,17 @@ pub(crate) fn send(
     let pump =
         Pump::new(text, Decoder::new(head.body), framing).at_most(admitted.body_bytes_max(client));
     let has_body = head.body != BodyLength::None;
+    let timeouts = admitted.forward().map(|forward| forward.timeouts).unwrap_or_default();
+    let expects = has_body
+        && head.version == Version::Http11
+        && head.fields.all(Known::Expect).any(|value| lists_token(value, b"100-continue"));
     Upload {
         pump,
         state: UploadState::Active,
         has_body,
+        patience: expects.then_some(timeouts.first_byte),
         rate_min: client.limits().body_rate_min,
-        idle: admitted.forward().map(|forward| forward.timeouts.idle).unwrap_or_default(),
+        idle: timeouts.idle,
         progress: 0,
         quiet_since: now(),
         starved: Duration::ZERO,
@@ -338,12 +345,23 @@ impl Upload {
         if self.pump.waits() == Waits::Sink {
             return (idle, Failure::new(Step::Send, Kind::UpstreamWriteTimeout));
         }
+        if let Some(patience) = self.patience.filter(|_| self.pump.payload() == 0) {
+            let silent = Failure::new(Step::Receive, Kind::UpstreamFirstByteTimeout);
+            return (self.quiet_since.after(patience), silent);
+        }
         let slow = Failure::new(Step::Send, Kind::RequestBodyTimeout);
         let Some(earned) = (self.pump.source_bytes()).checked_div(u64::from(self.rate_min)) else {
             return (idle, slow);
         };
         let allowed = (BODY_GRACE + Duration::from_secs(earned)).saturating_sub(self.starved);
         (idle.min(self.quiet_since.after(allowed)), slow)
+    }
+
+    /// The origin has said 100: from now on it is the client that is waited for.
+    pub fn go_on(&mut self) {
+        if self.patience.take().is_some() {
+            self.quiet_since = now();
+        }
     }
 
     /// Since when nothing has moved: for a request written whole, when it was.

@@ -89,6 +89,20 @@ fn a_client_that_keeps_its_body_after_a_refusal_is_closed() {
 }
 
 #[test]
+fn an_origin_that_says_neither_100_nor_anything_else_is_a_504() {
+    let first_byte = Duration::from_secs(20);
+    let timeouts = Timeouts { first_byte, ..Timeouts::default() };
+    with(Setup { timeouts, ..Setup::default() }, async |bench| {
+        let (mut line, clock) = (bench.line(), Clock::start());
+        line.client.say(EXPECT).await;
+        line.at_origin().await.hear_head().await;
+        let head = line.client.hear_head().await;
+        assert!(head.starts_with("HTTP/1.1 504 "), "{head}");
+        clock.has_passed(first_byte);
+    });
+}
+
+#[test]
 fn an_early_answer_is_delivered_while_the_upload_goes_on() {
     with(Setup::default(), async |bench| {
         let mut line = bench.line();
