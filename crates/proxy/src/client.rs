@@ -30,17 +30,22 @@ pub(crate) struct ClientIo {
 
 impl ClientIo {
     /// Ready once the client has reset the connection. What it sends meanwhile is kept: one
-    /// buffer of the next request and no more.
+    /// buffer of what comes next and no more. Behind a full buffer a reset shows only later.
     pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.half_closed || !self.inbox.is_empty() {
-            return Poll::Pending;
-        }
-        match self.inbox.poll_fill(cx, &mut self.stream) {
-            Poll::Ready(Ok(0)) => self.half_closed = true,
-            Poll::Ready(Ok(_)) | Poll::Pending => {}
-            Poll::Ready(Err(_)) => return Poll::Ready(()),
+        while !self.half_closed && self.inbox.has_room() {
+            match self.inbox.poll_fill(cx, &mut self.stream) {
+                Poll::Ready(Ok(0)) => self.half_closed = true,
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => break,
+            }
         }
         Poll::Pending
+    }
+
+    /// Whether no further request can come.
+    pub fn has_ended(&self) -> bool {
+        self.half_closed && self.inbox.is_empty()
     }
 
     /// Writes `text` whole, or says that the client is gone or took longer than `deadline`.

@@ -10,13 +10,14 @@ use gatehouse_core::address::Bind;
 use gatehouse_core::endpoints::Endpoints;
 use gatehouse_core::plan::{ListenerId, Plan, UpstreamId};
 use gatehouse_wire::net::{Bound, WorkerSocket};
-use gatehouse_wire::timer::{now, sleep};
+use gatehouse_wire::timer::{Timer, now, sleep};
 use gatehouse_wire::{Listener, Net};
 use std::future::Future;
 use std::io;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
@@ -67,6 +68,16 @@ pub struct Gate {
 enum Phase {
     Serving,
     Draining(Duration),
+}
+
+impl Phase {
+    /// How long what is in flight may take.
+    fn limit(self) -> Duration {
+        match self {
+            Phase::Serving => Duration::MAX,
+            Phase::Draining(limit) => limit,
+        }
+    }
 }
 
 impl Gate {
@@ -157,10 +168,19 @@ impl Gate {
         Handle { shared: Arc::clone(&self.shared), meters: self.meters.clone() }
     }
 
-    /// Stops accepting, lets what is in flight end within `limit`, then cuts the rest. Returns
-    /// how many connections were cut.
-    pub fn drain(self, limit: Duration) -> usize {
+    /// Stops accepting and lets what is in flight end within `limit` from when this is first
+    /// called, then cuts the rest. Called again, the new limit holds.
+    pub fn drain(&self, limit: Duration) {
         self.phase.send_replace(Phase::Draining(limit));
+    }
+
+    /// Whether every worker has ended.
+    pub fn is_drained(&self) -> bool {
+        self.threads.iter().all(JoinHandle::is_finished)
+    }
+
+    /// Waits for the end of a drain. Returns how many connections were cut.
+    pub fn join(self) -> usize {
         self.threads.into_iter().map(|thread| thread.join().unwrap_or(0)).sum()
     }
 }
@@ -219,17 +239,14 @@ async fn run(
         worker.tasks.spawn(accept(Rc::clone(&worker), listener, id));
     }
     spawn_service(housekeeping(Rc::clone(&worker)));
-    let limit = loop {
-        if let Phase::Draining(limit) = *phase.borrow_and_update() {
-            break limit;
-        }
+    while *phase.borrow_and_update() == Phase::Serving {
         if phase.changed().await.is_err() {
-            break Duration::ZERO;
+            return worker.tasks.running();
         }
-    };
+    }
     worker.drain();
-    let deadline = now().after(limit);
-    while worker.tasks.running() > 0 && now() < deadline {
+    let since = now();
+    while worker.tasks.running() > 0 && now().since(since) < phase.borrow().limit() {
         sleep(Duration::from_millis(5)).await;
     }
     worker.flush_log();
@@ -280,13 +297,18 @@ impl Signals {
         })
     }
 
-    /// Waits for the next one.
-    pub async fn next(&mut self) -> Signal {
+    /// Waits for the next one, for at most `wait`; [`Duration::MAX`] is without limit.
+    pub async fn next_within(&mut self, wait: Duration) -> Option<Signal> {
+        let until = now().after(wait);
+        let mut timer = Timer::after(wait.min(Duration::from_secs(3600)));
         std::future::poll_fn(|cx| {
             if self.terminate.poll_recv(cx).is_ready() || self.interrupt.poll_recv(cx).is_ready() {
-                return std::task::Poll::Ready(Signal::Terminate);
+                return Poll::Ready(Some(Signal::Terminate));
             }
-            self.hangup.poll_recv(cx).map(|_| Signal::Hangup)
+            if self.hangup.poll_recv(cx).is_ready() {
+                return Poll::Ready(Some(Signal::Hangup));
+            }
+            timer.poll_until(cx, until).map(|()| None)
         })
         .await
     }

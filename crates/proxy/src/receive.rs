@@ -108,12 +108,12 @@ async fn head(
             Poll::Ready(outcome) => return Poll::Ready(outcome.map_err(meaning)),
             Poll::Pending => {}
         }
+        if !upload.reads() && io.poll_gone(cx).is_ready() {
+            return Poll::Ready(Err(Failure::new(Step::Receive, Kind::ClientGone)));
+        }
         let (mut deadline, mut late) = match upload.state() {
             UploadState::Active => upload.deadline(),
             UploadState::Done | UploadState::Refused | UploadState::Broken => {
-                if io.poll_gone(cx).is_ready() {
-                    return Poll::Ready(Err(Failure::new(Step::Receive, Kind::ClientGone)));
-                }
                 let late = Failure::new(Step::Receive, Kind::UpstreamFirstByteTimeout);
                 (upload.quiet_since().after(timeouts.first_byte), late)
             }

@@ -53,7 +53,7 @@ pub(crate) async fn respond(
     if heads.answer.status == 101 {
         return tunnel::switch(worker, client, heads, admitted, answered, trace).await;
     }
-    let wants_more = heads.request.keep_alive && !client.io.half_closed;
+    let wants_more = heads.request.keep_alive && !client.io.has_ended();
     let keep = wants_more && !worker.draining.get() && !unending(heads);
     let framing = prepare(worker, heads, admitted, keep);
     let mut text = worker.buffers.take_text();
@@ -166,10 +166,7 @@ async fn stream(
             Waits::Source => Failure::new(Step::Respond, Kind::UpstreamIdleTimeout),
             Waits::Sink => Failure::new(Step::Respond, Kind::ClientTooSlow),
         };
-        if waits == Waits::Source
-            && upload.state() != UploadState::Active
-            && io.poll_gone(cx).is_ready()
-        {
+        if waits == Waits::Source && !upload.reads() && io.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(Failure::new(Step::Respond, Kind::ClientGone)));
         }
         let mut deadline = quiet_since.unwrap_or_default().after(timeouts.idle);
@@ -275,7 +272,7 @@ pub(crate) async fn own(
     }
     let mut text = worker.buffers.take_text();
     let unread = heads.request.body;
-    let keep = heads.request.keep_alive && !worker.draining.get() && !client.io.half_closed;
+    let keep = heads.request.keep_alive && !worker.draining.get() && !client.io.has_ended();
     let ending = if keep { Ending::Keep } else { Ending::Close };
     own::finish(heads, Some(&route.response_edits), ending, body, &mut text);
     trace.status = own.status;
@@ -307,7 +304,7 @@ pub(crate) async fn failure(
     // A request that was refused while it was read has no end to go on from; one with a body
     // has been read to an unknown place.
     let whole = failure.step > Step::Read && heads.request.body == BodyLength::None;
-    let wants_more = heads.request.keep_alive && !client.io.half_closed;
+    let wants_more = heads.request.keep_alive && !client.io.has_ended();
     let keep = whole && wants_more && !worker.draining.get();
     let ending = if keep { Ending::Keep } else { Ending::Close };
     let view = trace.view.clone();

@@ -302,6 +302,11 @@ impl Upload {
         !self.has_body || self.pump.source_bytes() == 0 && !self.pump.has_begun()
     }
 
+    /// Whether it waits for the client, and so would notice that it is gone.
+    pub fn reads(&self) -> bool {
+        self.state == UploadState::Active && self.pump.waits() == Waits::Source
+    }
+
     /// Whether the request was read whole from the client.
     pub fn is_read(&self) -> bool {
         !self.has_body || self.state != UploadState::Broken && self.pump.source_done()

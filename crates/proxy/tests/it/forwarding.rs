@@ -43,21 +43,6 @@ fn a_kept_connection_carries_the_next_request() {
 }
 
 #[test]
-fn a_refused_connection_moves_to_the_next_endpoint() {
-    let setup = Setup { endpoints: 3, ..Setup::default() };
-    with(setup, async |bench| {
-        let mut origin = bench.origin(3);
-        let mut client = bench.client();
-        client.say(get("/")).await;
-        let mut at_origin = origin.accept().await;
-        at_origin.hear_head().await;
-        at_origin.say(ok("three")).await;
-        assert_eq!(client.hear_message().await.1, "three");
-        assert!(bench.log().contains("\"attempts\":3"));
-    });
-}
-
-#[test]
 fn no_endpoint_that_answers_is_a_502_with_its_reason() {
     with(Setup::default(), async |bench| {
         let mut client = bench.client();
