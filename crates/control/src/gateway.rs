@@ -147,29 +147,43 @@ impl Gateway {
             log_lines_lost: log.as_ref().map(AccessLog::lost).unwrap_or_default(),
             started,
         };
-        let waited: io::Result<()> = block_on(async move {
-            if let Some(admin) = admin {
-                admin.serve(shown)?;
-            }
-            let mut signals = Signals::new()?;
-            loop {
-                match signals.next().await {
-                    Signal::Terminate => return Ok(()),
-                    Signal::Hangup => {
-                        eprintln!("warn: reload is not in this version; restart to apply changes");
-                    }
-                }
-            }
-        })?;
+        let waited = block_on(wait(&gate, admin, shown, drain))?;
         waited?;
         drop(resolver);
-        let cut = gate.drain(drain);
+        let cut = gate.join();
         if let Some(log) = log {
             log.finish();
         }
         Ok(cut)
     }
 }
+
+/// Serves the admin interface until the gateway is told to end and has drained. A second signal
+/// cuts what is left at once.
+async fn wait(gate: &Gate, admin: Option<Admin>, shown: Shown, drain: Duration) -> io::Result<()> {
+    if let Some(admin) = admin {
+        admin.serve(shown)?;
+    }
+    let mut signals = Signals::new()?;
+    let mut draining = false;
+    while !(draining && gate.is_drained()) {
+        let until = if draining { DRAIN_LOOK } else { Duration::MAX };
+        match signals.next_within(until).await {
+            None => {}
+            Some(Signal::Terminate) => {
+                gate.drain(if draining { Duration::ZERO } else { drain });
+                draining = true;
+            }
+            Some(Signal::Hangup) => {
+                eprintln!("warn: reload is not in this version; restart to apply changes");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How often a drain is looked at.
+const DRAIN_LOOK: Duration = Duration::from_millis(10);
 
 fn bind_admin(address: SocketAddr) -> Result<Admin, Fault> {
     Admin::bind(address)
