@@ -91,10 +91,8 @@ async fn dial(
     let timeouts = admitted.forward().map(|forward| forward.timeouts).unwrap_or_default();
     let mut deadline = now().after(timeouts.connect);
     let mut late = Kind::ConnectTimeout;
-    if let Some(total) = timeouts.total.map(|total| trace.started.after(total))
-        && total < deadline
-    {
-        deadline = total;
+    if let Some(until) = trace.total_deadline(&timeouts).filter(|until| *until < deadline) {
+        deadline = until;
         late = Kind::TotalTimeout;
     }
     let mut dialling = pin!(worker.shared.net.dial(&pick.endpoint().address));

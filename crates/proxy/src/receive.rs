@@ -38,7 +38,7 @@ pub(crate) async fn receive(
     let mut answered = Answered { lease, upload };
     let mut interim = 0;
     let outcome = loop {
-        let until = total_deadline(&timeouts, trace);
+        let until = trace.total_deadline(&timeouts);
         match head(client, heads, &mut answered, &timeouts, until).await {
             Err(failure) => break Err(failure),
             Ok(()) if !(100..200).contains(&heads.answer.status) => break Ok(()),
@@ -78,11 +78,6 @@ pub(crate) async fn receive(
             Err(Lost { failure, endpoint: Some(answered.lease.pick().id()), intact })
         }
     }
-}
-
-/// When the route's total time is over.
-pub(crate) fn total_deadline(timeouts: &Timeouts, trace: &Trace) -> Option<Moment> {
-    timeouts.total.map(|total| trace.read.unwrap_or(trace.started).after(total))
 }
 
 /// Receives one head, interim or final, while the upload goes on.

@@ -4,7 +4,7 @@ use crate::admit::{Admitted, Own};
 use crate::client::{Client, Wrote};
 use crate::lease::Complete;
 use crate::own::{self, Content, Ending};
-use crate::receive::{Answered, total_deadline};
+use crate::receive::Answered;
 use crate::send::{Upload, UploadState, strip_connection};
 use crate::trace::Trace;
 use crate::tunnel;
@@ -73,7 +73,8 @@ pub(crate) async fn respond(
     }
     trace.status = heads.answer.status;
     let done = upload.state() == UploadState::Done;
-    let complete = Complete::of(done, true, heads.answer.keep_alive, &lease);
+    let kept_alive = heads.answer.keep_alive && !worker.draining.get();
+    let complete = Complete::of(done, true, kept_alive, &lease);
     if let Some(complete) = complete {
         lease.finish(complete, now());
     } else {
@@ -139,7 +140,7 @@ async fn stream(
     trace: &Trace,
 ) -> Result<(), Failure> {
     let timeouts = admitted.forward().map(|forward| forward.timeouts).unwrap_or_default();
-    let until = total_deadline(&timeouts, trace);
+    let until = trace.total_deadline(&timeouts);
     let (io, timer) = (&mut client.io, &mut client.timer);
     let mut progress = 0;
     let mut quiet_since: Option<Moment> = None;

@@ -4,7 +4,7 @@ use crate::worker::View;
 use gatehouse_core::endpoints::EndpointId;
 use gatehouse_core::failure::Failure;
 use gatehouse_core::moment::Moment;
-use gatehouse_core::plan::{RouteId, UpstreamId};
+use gatehouse_core::plan::{RouteId, Timeouts, UpstreamId};
 use std::rc::Rc;
 
 /// What is remembered of one exchange.
@@ -51,5 +51,10 @@ impl Trace {
             sent_bytes: 0,
             failure: None,
         }
+    }
+
+    /// When the route's total time is over: it counts from the end of the head.
+    pub fn total_deadline(&self, timeouts: &Timeouts) -> Option<Moment> {
+        timeouts.total.map(|total| self.read.unwrap_or(self.started).after(total))
     }
 }

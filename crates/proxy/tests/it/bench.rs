@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-const GATEWAY: ([u8; 4], u16) = ([10, 0, 0, 1], 80);
+pub const GATEWAY: ([u8; 4], u16) = ([10, 0, 0, 1], 80);
 
 /// What a test may change before the gateway starts.
 pub struct Setup {
@@ -58,13 +58,22 @@ pub fn origin_address(index: u8) -> SocketAddr {
 
 /// Endpoints for the first `count` origins, in turn.
 pub fn endpoints(count: u8) -> Arc<Endpoints> {
+    capped_endpoints(count, None)
+}
+
+/// The same, each with at most `cap` requests in flight.
+pub fn endpoints_at_most(count: u8, cap: u32) -> Arc<Endpoints> {
+    capped_endpoints(count, Some(cap))
+}
+
+fn capped_endpoints(count: u8, connections_max: Option<u32>) -> Arc<Endpoints> {
     let endpoint = |index| Endpoint {
         text: origin_address(index).to_string().into(),
         address: Address::Ip(origin_address(index)),
         authority: origin_address(index).to_string().into(),
         base_path: "".into(),
         weight: 1,
-        connections_max: None,
+        connections_max,
         backup: false,
         vitals: Arc::default(),
     };

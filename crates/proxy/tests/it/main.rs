@@ -3,11 +3,14 @@
 mod back_pressure;
 mod bench;
 mod closing;
+mod draining;
 mod forwarding;
 mod framing;
 mod interim;
+mod limits;
 mod pipelining;
 mod relaying;
 mod retrying;
 mod talk;
+mod timeouts;
 mod upgrade;
