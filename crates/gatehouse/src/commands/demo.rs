@@ -9,6 +9,7 @@ use gatehouse_control::gateway::Gateway;
 use gatehouse_rig::origin::Origin;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -54,6 +55,8 @@ impl Running {
             .args(["demo", "--origin", name, "--at", &at.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // Ctrl-C is for the gateway: it drains, and needs its origins until it has.
+            .process_group(0)
             .spawn()?;
         let mut line = String::new();
         if let Some(out) = child.stdout.take() {
