@@ -139,7 +139,7 @@ impl Gateway {
     /// # Errors
     /// Where signals cannot be waited for.
     pub fn serve(self) -> io::Result<usize> {
-        let Gateway { gate, admin, log, resolver, drain, started } = self;
+        let Gateway { mut gate, admin, log, resolver, drain, started } = self;
         let listeners = gate.addresses().into_iter().map(|(name, bind)| (name.to_owned(), bind));
         let shown = Shown {
             handle: gate.handle(),
@@ -147,7 +147,7 @@ impl Gateway {
             log_lines_lost: log.as_ref().map(AccessLog::lost).unwrap_or_default(),
             started,
         };
-        let waited = block_on(wait(&gate, admin, shown, drain))?;
+        let waited = block_on(wait(&mut gate, admin, shown, drain))?;
         waited?;
         drop(resolver);
         let cut = gate.join();
@@ -160,7 +160,12 @@ impl Gateway {
 
 /// Serves the admin interface until the gateway is told to end and has drained. A second signal
 /// cuts what is left at once.
-async fn wait(gate: &Gate, admin: Option<Admin>, shown: Shown, drain: Duration) -> io::Result<()> {
+async fn wait(
+    gate: &mut Gate,
+    admin: Option<Admin>,
+    shown: Shown,
+    drain: Duration,
+) -> io::Result<()> {
     if let Some(admin) = admin {
         admin.serve(shown)?;
     }

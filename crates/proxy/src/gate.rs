@@ -170,7 +170,10 @@ impl Gate {
 
     /// Stops accepting and lets what is in flight end within `limit` from when this is first
     /// called, then cuts the rest. Called again, the new limit holds.
-    pub fn drain(&self, limit: Duration) {
+    pub fn drain(&mut self, limit: Duration) {
+        // The workers hold these sockets too, and close them once nothing is queued; one left
+        // open here would go on queueing connections that nobody takes.
+        self.bound.clear();
         self.phase.send_replace(Phase::Draining(limit));
     }
 
