@@ -18,13 +18,28 @@ pub(crate) fn client_text<'a>(client: &'a Client, head: &'a RequestHead) -> &'a 
     let mut nearest = own;
     for value in head.fields.all(Known::XForwardedFor) {
         for hop in tokens(value) {
-            let address = std::str::from_utf8(hop).ok().and_then(|hop| hop.parse::<IpAddr>().ok());
-            if address.is_some_and(|address| !client.trusts(address)) {
-                nearest = hop;
+            match address_of(hop) {
+                Some((_, address)) if client.trusts(address) => {}
+                Some((text, _)) => nearest = text,
+                // A trusted proxy did not know who spoke to it: what stands before is hearsay.
+                None => nearest = own,
             }
         }
     }
     nearest
+}
+
+/// A hop's address, without the port that some proxies write behind it.
+fn address_of(hop: &[u8]) -> Option<(&[u8], IpAddr)> {
+    let parse = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<IpAddr>().ok();
+    if let Some(address) = parse(hop) {
+        return Some((hop, address));
+    }
+    let text = match hop.strip_prefix(b"[") {
+        Some(rest) => rest.split(|byte| *byte == b']').next()?,
+        None => hop.split(|byte| *byte == b':').next()?,
+    };
+    parse(text).map(|address| (text, address))
 }
 
 /// Writes the forwarding fields of one request.

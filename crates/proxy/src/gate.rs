@@ -122,6 +122,8 @@ impl Gate {
             self.bound.iter().map(|(_, bound)| bound.for_worker(index)).collect();
         let sockets = sockets?;
         let meters: Arc<WorkerMeters> = Arc::default();
+        // Until its first round a worker is as old as its start, not as the clock.
+        meters.beat(now());
         self.meters.push(Arc::clone(&meters));
         let shared = Arc::clone(&self.shared);
         let (ready, when_ready) = std::sync::mpsc::sync_channel(1);
