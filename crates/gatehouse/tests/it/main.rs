@@ -1,9 +1,12 @@
 //! The binary from outside.
 
+mod admin;
 mod commands;
 mod demo;
+mod exposition;
 mod framing_bodies;
 mod framing_heads;
 mod front;
+mod json;
 mod messages;
 mod starting;
