@@ -1,6 +1,7 @@
 """The servers that are compared: how each is configured, started, read and stopped.
 
-All do the same work: HTTP/1.1 kept alive on both sides, one worker, X-Forwarded-For added, no log.
+All do the same work: HTTP/1.1 kept alive on both sides, one worker, X-Forwarded-For added, no log,
+and room to keep an idle upstream connection for each client.
 Only processes started here are ever signalled, by their id, and all of them are gone at the end.
 """
 
@@ -70,11 +71,18 @@ backend origin
 GATEHOUSE = """
 workers = 1
 
+[log]
+access = {{ format = "off" }}
+
 [listeners.web]
 bind = "{host}:{port}"
 
 [[routes]]
-upstream = {{ endpoints = ["{host}:{origin}"] }}
+upstream = "origin"
+
+[upstreams.origin]
+endpoints = ["{host}:{origin}"]
+keepalive = {{ idle-per-worker = 2048 }}
 """
 
 
