@@ -46,12 +46,12 @@ fn address_of(hop: &[u8]) -> Option<(&[u8], IpAddr)> {
 pub(crate) fn write(client: &Client, fields: &mut Fields, authority: Span) {
     let peer = client.peer_text.bytes();
     if client.trusted {
-        append_hop(fields, Known::XForwardedFor, b"X-Forwarded-For", peer);
+        fields.join(Known::XForwardedFor, b"X-Forwarded-For", peer);
         if !fields.has(Known::XForwardedProto) {
             fields.append(b"X-Forwarded-Proto", b"http");
         }
         if !fields.has(Known::XForwardedHost) && !authority.is_empty() {
-            append_span(fields, b"X-Forwarded-Host", authority);
+            fields.append_copy(b"X-Forwarded-Host", authority);
         }
     } else {
         let forwarding = [
@@ -67,7 +67,7 @@ pub(crate) fn write(client: &Client, fields: &mut Fields, authority: Span) {
         fields.append(b"X-Forwarded-For", peer);
         fields.append(b"X-Forwarded-Proto", b"http");
         if !authority.is_empty() {
-            append_span(fields, b"X-Forwarded-Host", authority);
+            fields.append_copy(b"X-Forwarded-Host", authority);
         }
     }
     write_forwarded(client, fields, authority);
@@ -103,24 +103,5 @@ fn write_forwarded(client: &Client, fields: &mut Fields, authority: Span) {
         put(host);
         put(b"\"");
     }
-    append_hop(fields, Known::Forwarded, b"Forwarded", &element[..used]);
-}
-
-/// Adds `hop` behind the list that is there, or starts one.
-fn append_hop(fields: &mut Fields, known: Known, name: &[u8], hop: &[u8]) {
-    if !fields.has(known) {
-        return fields.append(name, hop);
-    }
-    let mut joined = Vec::new();
-    for value in fields.all(known).filter(|value| !value.is_empty()) {
-        joined.extend_from_slice(value);
-        joined.extend_from_slice(b", ");
-    }
-    joined.extend_from_slice(hop);
-    fields.remove(known);
-    fields.append(name, &joined);
-}
-
-fn append_span(fields: &mut Fields, name: &[u8], value: Span) {
-    fields.append_copy(name, value);
+    fields.join(Known::Forwarded, b"Forwarded", &element[..used]);
 }

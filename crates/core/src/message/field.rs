@@ -372,6 +372,28 @@ impl Fields {
         });
     }
 
+    /// Puts one field in place of all others of this kind: their values as one list, and `last`
+    /// behind them.
+    pub fn join(&mut self, known: Known, name: &[u8], last: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(name);
+        self.bytes.extend_from_slice(b": ");
+        let value = self.bytes.len();
+        for field in self.table.iter_mut().filter(|field| field.known == known && !field.dropped) {
+            field.dropped = true;
+            if !field.value.is_empty() {
+                let (from, to) = (field.value.start as usize, field.value.end as usize);
+                self.bytes.extend_from_within(from..to);
+                self.bytes.extend_from_slice(b", ");
+            }
+        }
+        self.bytes.extend_from_slice(last);
+        let end = self.bytes.len();
+        self.bytes.extend_from_slice(b"\r\n");
+        let name = Span::new(start, start + name.len());
+        self.record_known(known, name, Span::new(value, end), end + 2);
+    }
+
     /// Puts one field in place of all others of that name.
     pub fn set(&mut self, name: &[u8], value: &[u8]) {
         self.remove_named(name);
@@ -433,6 +455,17 @@ mod tests {
         );
         assert_eq!(fields.get(Known::Host), Some(&b"b"[..]));
         assert!(fields.has(Known::Via));
+    }
+
+    #[test]
+    fn joined_fields_are_one_list() {
+        let mut fields = Fields::default();
+        fields.append(b"Via", b"1.0 a");
+        fields.append(b"X", b"y");
+        fields.append(b"via", b"1.1 b");
+        fields.join(Known::Via, b"Via", b"1.1 c");
+        let lines = fields.runs().collect::<Vec<_>>().concat();
+        assert_eq!(lines, b"X: y\r\nVia: 1.0 a, 1.1 b, 1.1 c\r\n");
     }
 
     #[test]
