@@ -3,6 +3,7 @@
 use crate::talk::{SOON, Talk, get, limited, ok, pass, within};
 use gatehouse_core::address::{Address, Bind};
 use gatehouse_core::endpoints::{Endpoint, Endpoints};
+use gatehouse_core::message::MethodSet;
 use gatehouse_core::plan::{
     Action, Balance, ClientLimits, Edits, EndpointSpec, Forward, HashBy, Keepalive, ListenerPlan,
     PathMode, Plan, PlanParts, Retry, RoutePlan, Target, Timeouts, UpstreamId, UpstreamPlan,
@@ -32,6 +33,8 @@ pub struct Setup {
     pub retry: Retry,
     pub keepalive: Keepalive,
     pub action: Option<Action>,
+    pub path: PathRule,
+    pub methods: Option<MethodSet>,
 }
 
 impl Default for Setup {
@@ -47,6 +50,8 @@ impl Default for Setup {
             retry: Retry::default(),
             keepalive: Keepalive::default(),
             action: None,
+            path: PathRule::Prefix("".into()),
+            methods: None,
         }
     }
 }
@@ -106,9 +111,9 @@ fn plan(setup: Setup) -> Plan {
         rules: vec![RouteRule {
             listeners: ListenerSet::ALL,
             hosts: vec![],
-            path: PathRule::Prefix("".into()),
+            path: setup.path,
             path_mode: PathMode::Normal,
-            methods: None,
+            methods: setup.methods,
             headers: vec![],
             query: vec![],
         }],

@@ -8,6 +8,8 @@ mod forwarding;
 mod framing;
 mod interim;
 mod limits;
+mod logging;
+mod own_answers;
 mod pipelining;
 mod relaying;
 mod retrying;

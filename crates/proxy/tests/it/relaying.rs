@@ -160,7 +160,7 @@ fn an_event_stream_is_delivered_piece_by_piece() {
 fn a_large_body_arrives_whole_in_both_directions() {
     with(Setup::default(), async |bench| {
         let (mut origin, mut client) = (bench.origin(1), bench.client());
-        let body: Vec<u8> = (0..3_000_000_u32).map(|at| (at * 31 >> 5) as u8).collect();
+        let body: Vec<u8> = (0..3_000_000_u32).map(|at| (at.wrapping_mul(31) >> 5) as u8).collect();
         let sent = body.clone();
         gatehouse_proxy::gate::memory::spawn(async move {
             let mut at_origin = origin.accept().await;
