@@ -186,7 +186,8 @@ mod tests {
 
     fn plan(endpoints: &str) -> Plan {
         let text = format!(
-            "[listeners.web]\nbind = \"127.0.0.1:0\"\n[[routes]]\nupstream = {{ endpoints = [{endpoints}] }}\n"
+            "[listeners.web]\nbind = \"127.0.0.1:0\"\n\
+             [[routes]]\nupstream = {{ endpoints = [{endpoints}] }}\n"
         );
         load_text("test.toml", &text, &ProcessEnv).lowered.expect("a good configuration").plan
     }

@@ -114,19 +114,18 @@ fn tell(gateway: &Gateway, origins: &[Running]) {
     let Some(address) = gateway.first_address() else { return };
     let victim = origins.get(1).map_or(0, |origin| origin.child.id());
     println!("\nTry:");
-    println!(
-        "  curl http://{address}/                    # again and again: the origins take turns"
-    );
-    println!("  curl http://{address}/echo?q=1            # what an origin sees");
-    println!(
-        "  kill -9 {victim}                                  # origin two dies; curl on: no request fails"
-    );
+    let mut tries = vec![
+        (format!("curl http://{address}/"), "again and again: the origins take turns"),
+        (format!("curl http://{address}/echo?q=1"), "what an origin sees"),
+        (format!("kill -9 {victim}"), "origin two dies; curl on: no request fails"),
+    ];
     for line in gateway.addresses() {
         if let Some(admin) = line.strip_prefix("admin on ") {
-            println!(
-                "  curl http://{admin}/status              # who carried what; also /metrics, /healthz"
-            );
+            tries.push((format!("curl http://{admin}/status"), "who carried what; also /metrics"));
         }
+    }
+    for (command, what) in tries {
+        println!("  {command:40} # {what}");
     }
     println!("\nCtrl-C ends it.");
 }

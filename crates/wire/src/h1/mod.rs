@@ -5,6 +5,7 @@ pub mod encode;
 pub mod fields;
 pub mod request;
 pub mod response;
+mod target;
 
 pub use body::{BodyError, Decoder};
 pub use request::{ReadError, RequestLimits};

@@ -1,10 +1,10 @@
 //! A request head: read within limits, its framing unambiguous (RFC 9112 sections 3, 6 and 11.2).
 
-use super::{FIELDS_MAX, fields, may_hold_end};
+use super::{FIELDS_MAX, fields, may_hold_end, target};
 use crate::buffer::Inbox;
 use crate::socket::Stream;
 use gatehouse_core::message::{
-    BodyLength, Fields, Known, Method, RequestHead, Span, Version, lists_token, path,
+    BodyLength, Fields, Known, Method, RequestHead, Span, Version, lists_token,
 };
 use std::mem::MaybeUninit;
 use std::task::{Context, Poll, ready};
@@ -152,8 +152,7 @@ pub fn parse(
         return Err(ReadError::Method);
     }
     judge_framing(head)?;
-    judge_target(head, Span::new(target_start, target_start + target.len()))?;
-    judge_path(head);
+    target::judge(head, Span::new(target_start, target_start + target.len()))?;
     Ok(Some(end))
 }
 
@@ -221,146 +220,6 @@ fn chunked(fields: &Fields, version: Version) -> Result<BodyLength, ReadError> {
         return Err(ReadError::Coding);
     }
     Err(ReadError::Ambiguous("transfer-encoding other than chunked"))
-}
-
-/// RFC 9112 section 3.2: the four forms of a target, and the host that goes with it.
-fn judge_target(head: &mut RequestHead, target: Span) -> Result<(), ReadError> {
-    let from_host =
-        head.fields.only(Known::Host).map_err(|_| ReadError::Host("host more than once"))?;
-    if from_host.is_none() && head.version == Version::Http11 {
-        return Err(ReadError::Host("host is missing"));
-    }
-    if from_host.is_some_and(|host| !is_authority(head.text(host))) {
-        return Err(ReadError::Host("host is not a name or address with an optional port"));
-    }
-    let text = target.of(head.fields.bytes());
-    if text == b"*" && head.method() == Method::Options {
-        head.raw_path = target;
-        head.authority = from_host.unwrap_or_default();
-    } else if text.starts_with(b"/") {
-        head.authority = from_host.unwrap_or_default();
-        split_query(head, target);
-    } else {
-        absolute_form(head, target, from_host)?;
-    }
-    note_host(head);
-    Ok(())
-}
-
-/// `http://host/path`: the target's host is the host, and `Host` must say the same.
-fn absolute_form(
-    head: &mut RequestHead,
-    target: Span,
-    from_host: Option<Span>,
-) -> Result<(), ReadError> {
-    const FAULT: ReadError = ReadError::Malformed("the target is not a path or an http URL");
-    let bytes = head.fields.bytes();
-    let text = target.of(bytes);
-    let scheme = text.iter().position(|byte| *byte == b':').ok_or(FAULT)?;
-    let known = text[..scheme].eq_ignore_ascii_case(b"http")
-        || text[..scheme].eq_ignore_ascii_case(b"https");
-    let rest = text[scheme..].strip_prefix(b"://").filter(|_| known).ok_or(FAULT)?;
-    let length =
-        rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
-    let authority = &rest[..length];
-    if !is_authority(authority) {
-        return Err(ReadError::Host("the target's host is not a name or address"));
-    }
-    let start = target.start as usize + scheme + 3;
-    let span = Span::new(start, start + length);
-    if from_host.is_some_and(|own| !own.of(bytes).eq_ignore_ascii_case(authority)) {
-        return Err(ReadError::Host("host and the target disagree"));
-    }
-    head.authority = span;
-    let after = Span::new(start + length, target.end as usize);
-    if after.of(bytes).starts_with(b"/") {
-        split_query(head, after);
-        return Ok(());
-    }
-    // An empty path is `/`, and `*` for OPTIONS without a query (RFC 9112 section 3.2.4).
-    let bare = head.method() == Method::Options && after.is_empty();
-    head.query =
-        (!after.is_empty()).then(|| Span::new(after.start as usize + 1, after.end as usize));
-    head.raw_path = head.fields.note(if bare { b"*" } else { b"/" });
-    Ok(())
-}
-
-fn split_query(head: &mut RequestHead, target: Span) {
-    let text = target.of(head.fields.bytes());
-    match text.iter().position(|byte| *byte == b'?') {
-        Some(at) => {
-            let mark = target.start as usize + at;
-            head.raw_path = Span::new(target.start as usize, mark);
-            head.query = Some(Span::new(mark + 1, target.end as usize));
-        }
-        None => head.raw_path = target,
-    }
-}
-
-/// Sets `host`: lower case, no port, no trailing dot.
-fn note_host(head: &mut RequestHead) {
-    let text = head.text(head.authority);
-    let name = match text.iter().rposition(|byte| matches!(byte, b':' | b']')) {
-        Some(at) if text[at] == b':' => &text[..at],
-        _ => text,
-    };
-    let name = name.strip_suffix(b".").unwrap_or(name);
-    let start = head.authority.start as usize;
-    let upper = name.iter().any(u8::is_ascii_uppercase);
-    head.host = Span::new(start, start + name.len());
-    if upper {
-        let lower = |name: &[u8], out: &mut Vec<u8>| {
-            out.extend(name.iter().map(u8::to_ascii_lowercase));
-            Ok::<(), std::convert::Infallible>(())
-        };
-        let Ok(host) = head.fields.note_derived(head.host, lower);
-        head.host = host;
-    }
-}
-
-/// Sets `path` to the normal form, or says why there is none.
-fn judge_path(head: &mut RequestHead) {
-    let raw = head.text(head.raw_path);
-    let query_bad = head.query.is_some_and(|query| head.text(query).contains(&b'#'));
-    if query_bad {
-        head.path_fault = Some(path::PathFault::Fragment);
-    } else if path::is_normal(raw) || raw == b"*" {
-        head.path = Some(head.raw_path);
-    } else {
-        let raw = head.raw_path;
-        match head.fields.note_derived(raw, path::normalize) {
-            Ok(path) => head.path = Some(path),
-            Err(fault) => head.path_fault = Some(fault),
-        }
-    }
-}
-
-/// Whether this is `host` or `host:port` as a request may carry it: no userinfo, no list, no
-/// percent-encoding.
-fn is_authority(text: &[u8]) -> bool {
-    let (name, port) = match text {
-        [b'[', rest @ ..] => {
-            let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };
-            let inside = &rest[..end];
-            let plain = std::str::from_utf8(inside).unwrap_or("");
-            if plain.parse::<std::net::Ipv6Addr>().is_err() {
-                return false;
-            }
-            match &rest[end + 1..] {
-                [] => return true,
-                [b':', port @ ..] => (inside, port),
-                _ => return false,
-            }
-        }
-        _ => match text.iter().position(|byte| *byte == b':') {
-            Some(at) => (&text[..at], &text[at + 1..]),
-            None => (text, &b"80"[..]),
-        },
-    };
-    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=".contains(byte);
-    let plain = text.starts_with(b"[") || name.iter().all(is_name);
-    let port_fits = (1..=5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit);
-    !name.is_empty() && plain && port_fits
 }
 
 #[cfg(test)]
