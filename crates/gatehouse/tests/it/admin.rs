@@ -83,7 +83,7 @@ fn metrics_count_what_the_clients_saw() {
     assert_eq!(samples.sum("request_duration_seconds_count", &[]), 7);
     assert_eq!(samples.sum("endpoint_requests_total", &["upstream=\"all\""]), 6);
     assert_eq!(samples.sum("failures_total", &["side=\"client\""]), 1);
-    assert_eq!(samples.sum("endpoint_in_flight", &[]), 0);
+    assert_eq!(samples.sum("endpoint_requests_in_flight", &[]), 0);
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn it_answers_while_the_gateway_stands_under_a_slow_request_and_ends_with_it() {
     let admin = gateway.admin();
     let mut slow = Client::connect(gateway.listener("web"));
     slow.send(request("GET", "/slow/400", ""));
-    wait_until(LIMIT, || scrape(&gateway).sum("endpoint_in_flight", &[]) == 1);
+    wait_until(LIMIT, || scrape(&gateway).sum("endpoint_requests_in_flight", &[]) == 1);
     assert_eq!(scrape(&gateway).sum("requests_in_flight", &[]), 1);
     slow.expect_status(200);
     gateway.signal(Signal::Term);

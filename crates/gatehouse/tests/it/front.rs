@@ -98,6 +98,10 @@ impl Samples {
     #[track_caller]
     pub fn sum(&self, family: &str, labels: &[&str]) -> u64 {
         let name = format!("gatehouse_{family}");
+        // A name that is not there would be a sum of nothing, and prove nothing.
+        let series = ["_count", "_sum", "_bucket"].iter().find_map(|end| name.strip_suffix(end));
+        let declared = format!("# TYPE {} ", series.unwrap_or(&name));
+        assert!(self.0.contains(&declared), "no family {family} in\n{}", self.0);
         let lines = self.0.lines().filter(|line| {
             let rest = line.strip_prefix(&name);
             rest.is_some_and(|rest| rest.starts_with(['{', ' ']))

@@ -9,4 +9,6 @@ mod framing_heads;
 mod front;
 mod json;
 mod messages;
+mod paths;
+mod sockets;
 mod starting;
