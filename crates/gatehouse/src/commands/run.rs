@@ -1,6 +1,6 @@
 //! `gatehouse run`: the gateway, from a file.
 
-use super::{WORLD, complain, exit_code, paint};
+use super::{WORLD, complain, count, exit_code, paint};
 use crate::cli::RunArgs;
 use gatehouse_control::config::{Loaded, ProcessEnv, load, render};
 use gatehouse_control::gateway::Gateway;
@@ -40,8 +40,10 @@ pub(crate) fn end(gateway: Gateway) -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(cut) => {
+            let (connections, were) =
+                (count(cut, "connection"), if cut == 1 { "was" } else { "were" });
             eprintln!(
-                "warn: drained; {cut} connections took longer than the drain limit and were cut"
+                "warn: drained; {connections} took longer than the drain limit and {were} cut"
             );
             ExitCode::SUCCESS
         }

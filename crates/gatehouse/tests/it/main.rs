@@ -3,6 +3,7 @@
 mod admin;
 mod commands;
 mod demo;
+mod drain;
 mod exposition;
 mod framing_bodies;
 mod framing_heads;
@@ -12,3 +13,4 @@ mod messages;
 mod paths;
 mod sockets;
 mod starting;
+mod websocket;

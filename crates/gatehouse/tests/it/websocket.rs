@@ -1,0 +1,221 @@
+//! WebSocket (RFC 6455) end to end: the switch, frames both ways, and each way of ending.
+
+use crate::front::{BINARY, DOORS, LIMIT, config, get, request, routes, start};
+use gatehouse_rig::process::Gateway;
+use gatehouse_rig::script::{Client, Ending, Gate, Script, ScriptedOrigin};
+use gatehouse_rig::wait_until;
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+
+/// What a browser sends.
+const ASK: &str = "GET /chat HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\n\
+                   Connection: keep-alive, Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: chat\r\n\r\n";
+const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+                      Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
+                      Sec-WebSocket-Protocol: chat\r\n\r\n";
+/// "Hello", masked, and the same unmasked (RFC 6455 section 5.7).
+const MASKED: &[u8] = &[0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
+const PLAIN: &[u8] = &[0x81, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f];
+/// Bytes that are no text and no HTTP.
+const CLOSE: &[u8] = &[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8];
+
+/// Switches, and checks what the client is told.
+#[track_caller]
+fn switch(address: SocketAddr) -> Client {
+    let mut client = Client::connect(address);
+    let head = client.send(ASK).read_head();
+    assert_eq!(head.line, "HTTP/1.1 101 Switching Protocols");
+    assert_eq!(head.field("upgrade"), Some("websocket"));
+    assert!(head.field("connection").is_some_and(|value| value.eq_ignore_ascii_case("upgrade")));
+    assert_eq!(head.field("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    assert_eq!(head.field("content-length"), None);
+    client
+}
+
+#[test]
+fn frames_pass_both_ways_unchanged_after_the_switch() {
+    let script = Script::new().expect_head().send(SWITCH);
+    let script =
+        script.expect_bytes(MASKED.len()).send(PLAIN).expect_bytes(CLOSE.len()).send(CLOSE);
+    let origin = ScriptedOrigin::each(script.close());
+    let gateway = start(&[origin.address()]);
+    let mut client = switch(gateway.listener("web"));
+    assert_eq!(client.send(MASKED).read_bytes(PLAIN.len()), PLAIN);
+    assert_eq!(client.send(CLOSE).read_bytes(CLOSE.len()), CLOSE);
+    client.expect_close();
+    origin.expect_done(1);
+    let seen = origin.seen(0);
+    let text = String::from_utf8_lossy(&seen).to_lowercase();
+    for line in ["upgrade: websocket\r\n", "sec-websocket-key: dghlihnhbxbszsbub25jzq==\r\n"] {
+        assert!(text.contains(line), "{line:?} is not in {text}");
+    }
+    assert!(text.contains("\r\nconnection: upgrade\r\n"), "{text}");
+    assert!(seen.ends_with(&[MASKED, CLOSE].concat()));
+}
+
+#[test]
+fn an_origin_may_speak_first_and_in_one_piece_with_its_101() {
+    let first = [SWITCH.as_bytes(), PLAIN].concat();
+    let origin = ScriptedOrigin::each(Script::new().expect_head().send(first));
+    let gateway = start(&[origin.address()]);
+    let mut client = switch(gateway.listener("web"));
+    assert_eq!(client.read_bytes(PLAIN.len()), PLAIN);
+}
+
+#[test]
+fn a_clients_half_close_reaches_the_origin_and_the_answer_still_comes() {
+    let script = Script::new().expect_head().send(SWITCH).expect_bytes(MASKED.len()).expect_end();
+    let origin = ScriptedOrigin::each(script.send(PLAIN).close());
+    let gateway = start(&[origin.address()]);
+    let mut client = switch(gateway.listener("web"));
+    client.send(MASKED).half_close();
+    let (rest, ending) = client.read_rest();
+    assert_eq!((rest.as_slice(), ending), (PLAIN, Ending::End));
+    origin.expect_done(1);
+}
+
+#[test]
+fn an_origins_half_close_reaches_the_client_and_its_last_words_still_arrive() {
+    let script = Script::new().expect_head().send(SWITCH).send(PLAIN).half_close();
+    let origin = ScriptedOrigin::each(script.expect_bytes(MASKED.len()));
+    let gateway = start(&[origin.address()]);
+    let mut client = switch(gateway.listener("web"));
+    let (rest, ending) = client.read_rest();
+    assert_eq!((rest.as_slice(), ending), (PLAIN, Ending::End));
+    client.send(MASKED).half_close();
+    origin.expect_done(1);
+}
+
+#[test]
+fn a_reset_of_either_side_ends_the_other() {
+    let origin = ScriptedOrigin::in_turn([
+        Script::new().expect_head().send(SWITCH),
+        Script::new().expect_head().send(SWITCH).expect_bytes(MASKED.len()).reset(),
+    ]);
+    let gateway = start(&[origin.address()]);
+    switch(gateway.listener("web")).reset();
+    wait_until(LIMIT, || origin.ending(0).is_some());
+    let mut client = switch(gateway.listener("web"));
+    client.send(MASKED).expect_close();
+}
+
+#[test]
+fn nothing_behind_the_head_reaches_an_origin_that_has_not_switched() {
+    let gate = Gate::closed();
+    let refusal = "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno";
+    let origin = ScriptedOrigin::each(Script::new().expect_head().await_gate(&gate).send(refusal));
+    let gateway = start(&[origin.address()]);
+    let mut client = Client::connect(gateway.listener("web"));
+    client.send(ASK).send(MASKED);
+    wait_until(LIMIT, || origin.connections() == 1 && origin.seen(0).ends_with(b"\r\n\r\n"));
+    gate.open();
+    assert_eq!(client.expect_status(403).text(), "no");
+    wait_until(LIMIT, || origin.ending(0).is_some() || origin.seen(0).ends_with(b"\r\n\r\n"));
+    let seen = origin.seen_in_all();
+    assert!(!seen.windows(MASKED.len()).any(|window| window == MASKED));
+}
+
+#[test]
+fn a_switch_that_nobody_asked_for_is_a_bad_gateway() {
+    let origin = ScriptedOrigin::each(Script::new().expect_head().send(SWITCH));
+    let gateway = start(&[origin.address()]);
+    assert_eq!(get(gateway.listener("web"), "/").status, 502);
+    wait_until(LIMIT, || origin.ending(0).is_some());
+}
+
+#[test]
+fn a_tunnel_that_is_silent_for_too_long_is_ended_on_both_sides() {
+    let origin = ScriptedOrigin::each(Script::new().expect_head().send(SWITCH));
+    let route = "[[routes]]\nname = \"all\"\n";
+    let idle = format!("{route}timeout = {{ idle = \"200ms\" }}\n");
+    let text = config(&[origin.address()]).replace(route, &idle);
+    let gateway = Gateway::start(BINARY, &text);
+    switch(gateway.listener("web")).expect_close();
+    wait_until(LIMIT, || origin.ending(0).is_some());
+}
+
+#[test]
+fn a_large_stream_passes_both_ways_at_once() {
+    const BYTES: usize = 4 << 20;
+    let piece: Vec<u8> = (0..BYTES).map(|at| (at % 251) as u8).collect();
+    let script = Script::new().expect_head().send(SWITCH).send(&piece).expect_bytes(BYTES);
+    let origin = ScriptedOrigin::each(script.close());
+    let gateway = start(&[origin.address()]);
+    let mut client = switch(gateway.listener("web"));
+    assert!(client.read_bytes(BYTES) == piece);
+    client.send(&piece).expect_close();
+    origin.expect_done(1);
+    assert!(origin.seen(0).ends_with(&piece));
+}
+
+#[test]
+fn a_tunnel_is_logged_once_with_what_it_carried() {
+    let script = Script::new().expect_head().send(SWITCH).expect_bytes(MASKED.len()).send(PLAIN);
+    let origin = ScriptedOrigin::each(script.close());
+    let gateway = Gateway::start(BINARY, &format!("{DOORS}{}", routes(&[origin.address()])));
+    let mut client = switch(gateway.listener("web"));
+    let _ = client.send(MASKED).read_rest();
+    drop(client);
+    gateway.expect_output_line("\"status\":101");
+    let lines = gateway.output();
+    let carried = format!("\"received\":{},\"sent\":{}", MASKED.len(), PLAIN.len());
+    assert!(lines.len() == 1 && lines[0].contains(&carried), "{lines:?}");
+}
+
+/// The server echoes and says where it listens; the client sends a text and a large message.
+const REAL: &str = r#"
+import asyncio, sys, websockets
+async def echo(socket):
+    async for message in socket:
+        await socket.send(message)
+async def serve():
+    async with websockets.serve(echo, "127.0.0.1", 0, max_size=None) as server:
+        print(server.sockets[0].getsockname()[1], flush=True)
+        await asyncio.Future()
+async def ask(url):
+    async with websockets.connect(url, max_size=None) as socket:
+        for message in ["hello", "x" * 3000000, b"\x00\xff" * 70000]:
+            await socket.send(message)
+            assert await socket.recv() == message
+        await (await socket.ping())
+    print("done")
+asyncio.run(serve() if sys.argv[1] == "serve" else ask(sys.argv[2]))
+"#;
+
+#[test]
+fn a_real_client_and_a_real_server_talk_where_python_has_them() {
+    let has = Command::new("python3").args(["-c", "import websockets"]).output();
+    if !has.is_ok_and(|output| output.status.success()) {
+        return;
+    }
+    let mut server = Command::new("python3")
+        .args(["-c", REAL, "serve"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut line = String::new();
+    let out = server.stdout.take().expect("a pipe");
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line).expect("a port");
+    let port: u16 = line.trim().parse().expect("a port");
+    let gateway = start(&[SocketAddr::from(([127, 0, 0, 1], port))]);
+    let url = format!("ws://{}/", gateway.listener("web"));
+    let asked =
+        Command::new("python3").args(["-c", REAL, "ask", &url]).output().expect("it starts");
+    let _ = server.kill();
+    let _ = server.wait();
+    let said = String::from_utf8_lossy(&asked.stderr).into_owned();
+    assert_eq!(String::from_utf8_lossy(&asked.stdout), "done\n", "{said}");
+}
+
+#[test]
+fn a_plain_request_passes_beside_it() {
+    let origin = ScriptedOrigin::in_turn([
+        Script::new().expect_head().send(SWITCH),
+        Script::new().expect_head().send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
+    ]);
+    let gateway = start(&[origin.address()]);
+    let _open = switch(gateway.listener("web"));
+    let mut other = Client::connect(gateway.listener("web"));
+    assert_eq!(other.send(request("GET", "/", "")).expect_status(200).text(), "ok");
+}
