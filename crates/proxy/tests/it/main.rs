@@ -6,6 +6,7 @@ mod closing;
 mod draining;
 mod forwarding;
 mod framing;
+mod fuzzing;
 mod interim;
 mod limits;
 mod logging;

@@ -94,6 +94,29 @@ impl Talk {
         std::mem::replace(&mut self.held, rest)
     }
 
+    /// Hears a line however it ends; `None` where the connection ends first.
+    pub async fn hear_line(&mut self) -> Option<String> {
+        let mut count = 0;
+        while count == 0 {
+            match self.held.iter().position(|byte| *byte == b'\n') {
+                Some(at) => count = at + 1,
+                None if matches!(self.read().await, Some(1..)) => {}
+                None => return None,
+            }
+        }
+        Some(self.hear_bytes(count).await)
+    }
+
+    /// Hears this many bytes; `None` where the connection ends first.
+    pub async fn hear_some(&mut self, count: usize) -> Option<String> {
+        while self.held.len() < count {
+            if !matches!(self.read().await, Some(1..)) {
+                return None;
+            }
+        }
+        Some(self.hear_bytes(count).await)
+    }
+
     /// Hears a request and its body, without its framing; `None` where the connection ends first.
     pub async fn hear_request(&mut self) -> Option<(String, String)> {
         if self.held.is_empty() && !matches!(self.read().await, Some(1..)) {
