@@ -10,8 +10,13 @@ use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How long the end waits for lines that are still to be written: whoever reads them may have
+/// stopped reading.
+const FINISH_MAX: Duration = Duration::from_secs(2);
 
 /// Where lines go.
 #[derive(Debug)]
@@ -55,8 +60,9 @@ fn append(path: &Path) -> io::Result<File> {
 /// The threads that write, one a worker, so that no worker's batch waits for another's.
 #[derive(Debug)]
 pub struct AccessLog {
-    threads: Vec<JoinHandle<()>>,
     lost: Arc<AtomicU64>,
+    /// Disconnected once every thread has written its last line.
+    written: Receiver<()>,
 }
 
 impl AccessLog {
@@ -67,14 +73,14 @@ impl AccessLog {
     pub fn start(spec: &AccessLogSpec, sinks: Vec<LogSink>) -> io::Result<AccessLog> {
         let lost: Arc<AtomicU64> = Arc::default();
         let out = Arc::new(Mutex::new(Out::open(&spec.to)?));
-        let mut threads = Vec::new();
+        let (writing, written) = channel();
         for sink in sinks {
-            let (out, lost) = (Arc::clone(&out), Arc::clone(&lost));
+            let (out, lost, writing) = (Arc::clone(&out), Arc::clone(&lost), writing.clone());
             let name = "access-log".to_owned();
-            let work = move || write_all(&sink, &out, &lost);
-            threads.push(std::thread::Builder::new().name(name).spawn(work)?);
+            let work = move || write_all(&sink, &out, &lost, writing);
+            std::thread::Builder::new().name(name).spawn(work)?;
         }
-        Ok(AccessLog { threads, lost })
+        Ok(AccessLog { lost, written })
     }
 
     /// Lines that could not be written.
@@ -82,16 +88,18 @@ impl AccessLog {
         Arc::clone(&self.lost)
     }
 
-    /// Waits until everything the workers sent off is written; call it once they have ended.
+    /// Waits until everything the workers sent off is written, but not for long; call it once
+    /// they have ended.
     pub fn finish(self) {
-        for thread in self.threads {
-            drop(thread.join());
+        if let Err(RecvTimeoutError::Timeout) = self.written.recv_timeout(FINISH_MAX) {
+            let seconds = FINISH_MAX.as_secs();
+            eprintln!("warn: access log: its last lines are lost: not written within {seconds} s");
         }
     }
 }
 
-/// Writes until the worker is gone.
-fn write_all(sink: &LogSink, out: &Mutex<Out>, lost: &AtomicU64) {
+/// Writes until the worker is gone. `writing` is dropped at the end, which says so.
+fn write_all(sink: &LogSink, out: &Mutex<Out>, lost: &AtomicU64, writing: Sender<()>) {
     let mut complained = false;
     for batch in &sink.batches {
         let written = out.lock().unwrap_or_else(PoisonError::into_inner).write(&batch.text);
@@ -107,6 +115,7 @@ fn write_all(sink: &LogSink, out: &Mutex<Out>, lost: &AtomicU64) {
         }
         give_back(sink, batch);
     }
+    drop(writing);
 }
 
 fn give_back(sink: &LogSink, batch: Batch) {

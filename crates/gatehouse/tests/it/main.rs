@@ -1,10 +1,13 @@
 //! The binary from outside.
 
+mod access_log;
 mod admin;
 mod commands;
 mod demo;
 mod drain;
+mod exhaustion;
 mod exposition;
+mod first_generation;
 mod framing_bodies;
 mod framing_heads;
 mod front;
