@@ -2,6 +2,7 @@
 
 mod access_log;
 mod admin;
+mod bodies;
 mod commands;
 mod demo;
 mod drain;
@@ -16,4 +17,5 @@ mod messages;
 mod paths;
 mod sockets;
 mod starting;
+mod storm;
 mod websocket;
