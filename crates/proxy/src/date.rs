@@ -10,20 +10,20 @@ const MONTHS: [&str; 12] =
 
 /// A UTC calendar date and time of day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Civil {
-    pub year: u64,
-    pub month: u64,
-    pub day: u64,
-    pub hour: u64,
-    pub minute: u64,
-    pub second: u64,
+struct Civil {
+    year: u64,
+    month: u64,
+    day: u64,
+    hour: u64,
+    minute: u64,
+    second: u64,
     weekday: usize,
 }
 
 impl Civil {
     /// The date `seconds` after 1970 (Howard Hinnant, "chrono-compatible low-level date
     /// algorithms").
-    pub fn of(seconds: u64) -> Civil {
+    fn of(seconds: u64) -> Civil {
         let days = seconds / 86_400;
         let shifted = days + 719_468;
         let era = shifted / 146_097;
@@ -45,15 +45,40 @@ impl Civil {
         }
     }
 
-    pub fn month_name(self) -> &'static str {
+    fn month_name(self) -> &'static str {
         MONTHS[(self.month as usize - 1) % 12]
     }
 }
 
+/// One second in the three forms it is written in.
 #[derive(Debug, Default)]
 struct Cached {
     second: u64,
     http: Vec<u8>,
+    rfc3339: Vec<u8>,
+    combined: Vec<u8>,
+}
+
+impl Cached {
+    fn renew(&mut self, second: u64) {
+        if self.second == second {
+            return;
+        }
+        self.second = second;
+        let civil = Civil::of(second);
+        let Civil { year, month, day, hour, minute, second, .. } = civil;
+        let name = civil.month_name();
+        self.http.clear();
+        write_http(civil, &mut self.http);
+        self.rfc3339.clear();
+        // Writing to a Vec cannot fail.
+        drop(write!(self.rfc3339, "{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}."));
+        self.combined.clear();
+        drop(write!(
+            self.combined,
+            "{day:02}/{name}/{year}:{hour:02}:{minute:02}:{second:02} +0000"
+        ));
+    }
 }
 
 /// A worker's calendar.
@@ -63,19 +88,32 @@ pub(crate) struct Calendar(RefCell<Cached>);
 impl Calendar {
     /// Appends the `Date` of now.
     pub fn write_http(&self, out: &mut Vec<u8>) {
-        let second = since_epoch().as_secs();
         let mut cached = self.0.borrow_mut();
-        if cached.second != second {
-            cached.second = second;
-            cached.http.clear();
-            write_http(Civil::of(second), &mut cached.http);
-        }
+        cached.renew(since_epoch().as_secs());
         out.extend_from_slice(&cached.http);
+    }
+
+    /// Appends now as RFC 3339 has it: UTC, with milliseconds.
+    pub fn write_rfc3339(&self, out: &mut Vec<u8>) {
+        let time = since_epoch();
+        let mut cached = self.0.borrow_mut();
+        cached.renew(time.as_secs());
+        out.extend_from_slice(&cached.rfc3339);
+        let millis = time.subsec_millis();
+        let digit = |value: u32| b'0' + (value % 10) as u8;
+        out.extend_from_slice(&[digit(millis / 100), digit(millis / 10), digit(millis), b'Z']);
+    }
+
+    /// Appends now as the combined log format has it.
+    pub fn write_combined(&self, out: &mut Vec<u8>) {
+        let mut cached = self.0.borrow_mut();
+        cached.renew(since_epoch().as_secs());
+        out.extend_from_slice(&cached.combined);
     }
 }
 
 /// Time since 1970; zero for a clock set before it.
-pub(crate) fn since_epoch() -> Duration {
+fn since_epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
@@ -92,6 +130,10 @@ mod tests {
 
     #[test]
     fn dates_are_those_of_the_calendar() {
+        let mut cached = Cached::default();
+        cached.renew(784_111_777);
+        assert_eq!(cached.rfc3339, b"1994-11-06T08:49:37.");
+        assert_eq!(cached.combined, b"06/Nov/1994:08:49:37 +0000");
         for (seconds, expected) in [
             (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
             (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),

@@ -12,6 +12,7 @@ mod exchange;
 mod forwarded;
 pub mod gate;
 mod lease;
+mod line;
 pub mod log;
 pub mod meters;
 mod own;
