@@ -101,7 +101,7 @@ pub struct Keepalive {
 
 impl Default for Keepalive {
     fn default() -> Keepalive {
-        Keepalive { idle_per_worker: 64, idle_timeout: Duration::from_secs(55) }
+        Keepalive { idle_per_worker: 1024, idle_timeout: Duration::from_secs(55) }
     }
 }
 

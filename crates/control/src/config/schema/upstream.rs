@@ -163,10 +163,10 @@ static KEEPALIVE: Section = Section {
         key(
             "idle-per-worker",
             Shape::Count { min: 0, max: 100_000 },
-            "64",
+            "1024",
             "Idle connections one worker keeps to one endpoint; 0 keeps none.",
         )
-        .default("64"),
+        .default("1024"),
         key(
             "idle-timeout",
             duration(DAY),
