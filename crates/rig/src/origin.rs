@@ -11,6 +11,8 @@
 //! | `/sink`, `/drain` | length of the upload; the first also its CRC-32 |
 //! | `/early` | answers before it reads the request body |
 //! | `/slow/MS` | answers after MS milliseconds |
+//! | `/delay/MS/SLOW/EVERY` | answers after MS milliseconds, every EVERY-th request after SLOW |
+//! | `/stall/MS/AT` | from the AT-th request on all of these wait until MS milliseconds are over |
 //! | `/status/N` | that status; 1xx is followed by 200 |
 //! | `/close` | answers, then closes |
 //! | `/truncate/N` | promises N bytes, sends half, closes |

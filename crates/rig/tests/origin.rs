@@ -105,6 +105,34 @@ fn every_way_of_sending_a_body_sends_the_same_bytes() {
 }
 
 #[test]
+fn every_so_manyth_answer_is_slow() {
+    let origin = origin();
+    let mut client = Client::connect(origin.address());
+    let mut slow = || {
+        let start = Instant::now();
+        client.send(request("/delay/1/40/3")).expect_status(200);
+        start.elapsed() >= Duration::from_millis(40)
+    };
+    let answers = [slow(), slow(), slow(), slow(), slow(), slow()];
+    assert!(answers[2] && answers[5], "{answers:?}");
+    assert!(answers.iter().any(|slow| !slow), "{answers:?}");
+}
+
+#[test]
+fn a_stall_holds_back_every_answer_until_it_is_over() {
+    let origin = origin();
+    let (mut first, mut second) =
+        (Client::connect(origin.address()), Client::connect(origin.address()));
+    let start = Instant::now();
+    first.send(request("/stall/60/2")).expect_status(200);
+    first.send(request("/stall/60/2"));
+    wait_until(LIMIT, || origin.requests() == 2);
+    second.send(request("/stall/60/2")).expect_status(200);
+    first.expect_status(200);
+    assert!(start.elapsed() >= Duration::from_millis(60));
+}
+
+#[test]
 fn a_status_is_answered_and_an_interim_one_is_followed_by_200() {
     let origin = origin();
     let mut client = Client::connect(origin.address());

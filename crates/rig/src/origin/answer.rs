@@ -70,7 +70,13 @@ impl Answer<'_> {
             Asked::Drain => {
                 self.text(pending, format_args!("{{\"bytes\":{}}}\n", pending.bytes));
             }
-            Asked::Name | Asked::Early | Asked::Slow(_) | Asked::Close | Asked::Reset => {
+            Asked::Name
+            | Asked::Early
+            | Asked::Slow(_)
+            | Asked::Delay(_)
+            | Asked::Stall(_)
+            | Asked::Close
+            | Asked::Reset => {
                 let name = self.name;
                 self.text(pending, format_args!("{name}\n"));
             }

@@ -17,10 +17,32 @@ pub(super) enum Asked {
     Early,
     /// After so many milliseconds.
     Slow(u64),
+    Delay(Delay),
+    Stall(Stall),
     Status(u16),
     Close,
     Truncate(u64),
     Reset,
+}
+
+/// Two delays, the slow one at known places: a distribution whose percentiles are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Delay {
+    /// In milliseconds.
+    pub usual: u64,
+    /// In milliseconds.
+    pub slow: u64,
+    /// Every so many requests of the origin, one is slow.
+    pub every: u64,
+}
+
+/// One pause of the whole origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stall {
+    /// Its length in milliseconds.
+    pub pause: u64,
+    /// The request of the origin, counted from 1, at which it begins.
+    pub at: u64,
 }
 
 /// Reads a path. One that asks for nothing in particular asks for the name.
@@ -39,6 +61,10 @@ pub(super) fn parse(path: &str) -> Asked {
         "drain" => Some(Asked::Drain),
         "early" => Some(Asked::Early),
         "slow" => number().map(Asked::Slow),
+        "delay" => numbers(argument)
+            .filter(|&[_, _, every]| every > 0)
+            .map(|[usual, slow, every]| Asked::Delay(Delay { usual, slow, every })),
+        "stall" => numbers(argument).map(|[pause, at]| Asked::Stall(Stall { pause, at })),
         "status" => {
             argument.parse().ok().filter(|status| (100..=999).contains(status)).map(Asked::Status)
         }
@@ -48,6 +74,12 @@ pub(super) fn parse(path: &str) -> Asked {
         _ => None,
     };
     asked.unwrap_or(Asked::Name)
+}
+
+/// Exactly so many numbers between slashes.
+fn numbers<const N: usize>(text: &str) -> Option<[u64; N]> {
+    let numbers: Result<Vec<u64>, _> = text.split('/').map(str::parse).collect();
+    numbers.ok()?.try_into().ok()
 }
 
 /// The reason phrase, where there is a usual one.
@@ -85,11 +117,24 @@ mod tests {
         assert_eq!(parse("/status/503"), Asked::Status(503));
         assert_eq!(parse("/echo/any/thing"), Asked::Echo);
         assert_eq!(parse("/sink"), Asked::Sink);
+        let delay = Delay { usual: 2, slow: 30, every: 10 };
+        assert_eq!(parse("/delay/2/30/10"), Asked::Delay(delay));
+        assert_eq!(parse("/stall/500/7"), Asked::Stall(Stall { pause: 500, at: 7 }));
     }
 
     #[test]
     fn a_path_that_asks_for_nothing_known_asks_for_the_name() {
-        for path in ["/", "", "/bytes/", "/bytes/-1", "/status/42", "/status/70000", "*"] {
+        for path in [
+            "/",
+            "",
+            "/bytes/",
+            "/bytes/-1",
+            "/status/42",
+            "/status/70000",
+            "*",
+            "/delay/1/2",
+            "/delay/1/2/0",
+        ] {
             assert_eq!(parse(path), Asked::Name, "{path:?}");
         }
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::answer::{Answer, Closing, HeadOnly, Pending, echo_head};
-use super::asked::{self, Asked};
+use super::asked::{self, Asked, Delay, Stall};
 use super::engine::Service;
 use super::output::Output;
 use super::request::{self, Parsed, Request, Version};
@@ -239,7 +239,7 @@ impl Connection {
 
     /// Starts a request: what must be said before its body, and what it asks for.
     fn begin(&mut self, request: Request<'_>, service: &Service) {
-        service.counts.requests.fetch_add(1, Ordering::Relaxed);
+        let number = service.counts.requests.fetch_add(1, Ordering::Relaxed) + 1;
         let asked = asked::parse(request.path());
         let mut echo = Vec::new();
         if asked == Asked::Echo {
@@ -266,10 +266,7 @@ impl Connection {
             Asked::Early if waits => Upload::None,
             _ => request.upload,
         };
-        let due = match asked {
-            Asked::Slow(delay) => Some(service.now + Duration::from_millis(delay)),
-            _ => None,
-        };
+        let due = due(asked, number, service);
         let head_only = if request.method == "HEAD" { HeadOnly::Yes } else { HeadOnly::No };
         let version = request.version;
         let pending = Pending { asked, head_only, version, echo, due, bytes: 0, checksum: 0 };
@@ -300,4 +297,22 @@ impl Connection {
         self.after = After::Close;
         self.answer(&service.name).refuse();
     }
+}
+
+/// When the request of that number is answered, if not at once.
+fn due(asked: Asked, number: u64, service: &Service) -> Option<Instant> {
+    let delay = match asked {
+        Asked::Slow(delay) => delay,
+        Asked::Delay(Delay { slow, every, .. }) if number.is_multiple_of(every) => slow,
+        Asked::Delay(Delay { usual, .. }) => usual,
+        Asked::Stall(Stall { pause, at }) => {
+            if number == at {
+                let end = service.now + Duration::from_millis(pause);
+                service.stalled_until.set(Some(end));
+            }
+            return service.stalled_until.get().filter(|end| *end > service.now);
+        }
+        _ => return None,
+    };
+    Some(service.now + Duration::from_millis(delay))
 }

@@ -1,6 +1,7 @@
 //! The loop: accepts, advances what became ready, keeps the time of delayed answers. It knows
 //! nothing of HTTP.
 
+use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io;
@@ -49,6 +50,8 @@ pub(super) struct Service {
     pub scratch: Box<[u8]>,
     /// The time at the last return of the poller.
     pub now: Instant,
+    /// When the pause that `/stall` asked for is over.
+    pub stalled_until: Cell<Option<Instant>>,
 }
 
 pub(super) struct Engine {
@@ -74,7 +77,8 @@ impl Engine {
         let (listener, address) = socket::listen(address)?;
         poller.watch_listener(&listener, LISTENER)?;
         let scratch = vec![0; READ_BYTES].into_boxed_slice();
-        let service = Service { name: name.to_owned(), counts, scratch, now: Instant::now() };
+        let (name, now) = (name.to_owned(), Instant::now());
+        let service = Service { name, counts, scratch, now, stalled_until: Cell::new(None) };
         Ok(Self {
             poller,
             listener,
