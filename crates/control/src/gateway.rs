@@ -4,6 +4,7 @@ use crate::access_log::AccessLog;
 use crate::admin::{Admin, Shown};
 use crate::config::{AccessFormat, AccessTo, Lowered};
 use crate::registry::{Registry, Resolver};
+use crate::supervisor::{Supervisor, Word};
 use gatehouse_core::address::Bind;
 use gatehouse_proxy::gate::{Gate, Signal, Signals, Start, StartError, block_on};
 use gatehouse_proxy::log::Format;
@@ -21,6 +22,12 @@ pub struct Fault {
     what: String,
     error: io::Error,
     hint: String,
+}
+
+impl Fault {
+    pub(crate) fn new(what: String, error: io::Error, hint: String) -> Fault {
+        Fault { what, error, hint }
+    }
 }
 
 impl fmt::Display for Fault {
@@ -75,17 +82,19 @@ pub struct Gateway {
     admin: Option<Admin>,
     log: Option<AccessLog>,
     resolver: Resolver,
+    supervisor: Supervisor,
     drain: Duration,
     started: SystemTime,
 }
 
 impl Gateway {
-    /// Starts one. Listeners are bound when this returns.
+    /// Starts one. Listeners are bound when this returns, or taken from the supervisor.
     ///
     /// # Errors
     /// [`Fault`]; nothing is left running.
-    pub fn start(lowered: Lowered) -> Result<Gateway, Fault> {
+    pub fn start(lowered: Lowered, supervisor: Supervisor) -> Result<Gateway, Fault> {
         let started = SystemTime::now();
+        let inherited = supervisor.sockets(&lowered.plan)?;
         let admin = lowered.admin.map(bind_admin).transpose()?;
         let registry = Registry::default();
         let endpoints = registry.endpoints(&lowered.plan);
@@ -101,6 +110,7 @@ impl Gateway {
             workers: lowered.workers.unwrap_or_else(cores),
             access_log: format,
             seed: RandomState::new().hash_one(started),
+            inherited,
         };
         let (gate, sinks) = Gate::start(start).map_err(start_fault)?;
         let log = match format {
@@ -114,7 +124,7 @@ impl Gateway {
             })?),
         };
         let resolver = Resolver::start(registry, gate.handle());
-        Ok(Gateway { gate, admin, log, resolver, drain, started })
+        Ok(Gateway { gate, admin, log, resolver, supervisor, drain, started })
     }
 
     /// Where it listens: a line for each listener, and for the admin interface.
@@ -139,7 +149,7 @@ impl Gateway {
     /// # Errors
     /// Where signals cannot be waited for.
     pub fn serve(self) -> io::Result<usize> {
-        let Gateway { mut gate, admin, log, resolver, drain, started } = self;
+        let Gateway { mut gate, admin, log, resolver, supervisor, drain, started } = self;
         let listeners = gate.addresses().into_iter().map(|(name, bind)| (name.to_owned(), bind));
         let shown = Shown {
             handle: gate.handle(),
@@ -147,7 +157,7 @@ impl Gateway {
             log_lines_lost: log.as_ref().map(AccessLog::lost).unwrap_or_default(),
             started,
         };
-        let waited = block_on(wait(&mut gate, admin, shown, drain))?;
+        let waited = block_on(wait(&mut gate, admin, shown, drain, &supervisor))?;
         waited?;
         drop(resolver);
         let cut = gate.join();
@@ -165,18 +175,22 @@ async fn wait(
     admin: Option<Admin>,
     shown: Shown,
     drain: Duration,
+    supervisor: &Supervisor,
 ) -> io::Result<()> {
     if let Some(admin) = admin {
         admin.serve(shown)?;
     }
     let mut signals = Signals::new()?;
+    supervisor.tell(Word::Ready);
     let mut draining = false;
     while !(draining && gate.is_drained()) {
         let until = if draining { DRAIN_LOOK } else { Duration::MAX };
         match signals.next_within(until).await {
             None => {}
             Some(Signal::Terminate) => {
-                gate.drain(if draining { Duration::ZERO } else { drain });
+                let limit = if draining { Duration::ZERO } else { drain };
+                gate.drain(limit);
+                supervisor.tell(Word::Stopping(limit));
                 draining = true;
             }
             Some(Signal::Hangup) => {

@@ -36,6 +36,9 @@ pub struct Start {
     pub access_log: Option<Format>,
     /// What chance is seeded with.
     pub seed: u64,
+    /// Sockets this process was started with, by the names of their listeners; the others are
+    /// bound.
+    pub inherited: Vec<(Box<str>, Bound)>,
 }
 
 /// Why a data plane did not start.
@@ -86,15 +89,8 @@ impl Gate {
     /// # Errors
     /// [`StartError`]; nothing is left running.
     pub fn start(start: Start) -> Result<(Gate, Vec<LogSink>), StartError> {
-        let Start { plan, endpoints, workers, access_log, seed } = start;
-        let mut bound = Vec::new();
-        for listener in &plan.listeners {
-            let socket = Bound::new(&listener.bind, workers.get()).map_err(|error| {
-                let (listener, bind) = (listener.name.clone(), listener.bind.clone());
-                StartError::Bind { listener, bind, error }
-            })?;
-            bound.push((listener.name.clone(), socket));
-        }
+        let Start { plan, endpoints, workers, access_log, seed, inherited } = start;
+        let bound = bind(&plan, workers, inherited)?;
         let shared = Arc::new(Shared::new(plan, endpoints, Net::System));
         let (phase, watched) = watch::channel(Phase::Serving);
         let mut gate = Gate { shared, bound, meters: vec![], threads: vec![], phase };
@@ -223,6 +219,27 @@ pub struct Observation {
     pub endpoints: Vec<Arc<Endpoints>>,
     /// What each worker counted.
     pub workers: Vec<Arc<WorkerMeters>>,
+}
+
+/// The sockets of all listeners, in the plan's order.
+fn bind(
+    plan: &Plan,
+    workers: NonZeroUsize,
+    mut inherited: Vec<(Box<str>, Bound)>,
+) -> Result<Vec<(Box<str>, Bound)>, StartError> {
+    let each = plan.listeners.iter().map(|listener| {
+        if let Some(at) = inherited.iter().position(|(name, _)| *name == listener.name) {
+            return Ok(inherited.swap_remove(at));
+        }
+        match Bound::new(&listener.bind, workers.get()) {
+            Ok(bound) => Ok((listener.name.clone(), bound)),
+            Err(error) => {
+                let (listener, bind) = (listener.name.clone(), listener.bind.clone());
+                Err(StartError::Bind { listener, bind, error })
+            }
+        }
+    });
+    each.collect()
 }
 
 fn runtime() -> io::Result<LocalRuntime> {

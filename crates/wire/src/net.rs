@@ -1,12 +1,14 @@
 //! Listening and dialling, over the system's network or the tests'.
 
 use crate::socket::{self, Acceptor, Stream};
+use crate::sys;
 use gatehouse_core::address::{Address, Bind};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::RawFd;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::task::{Context, Poll};
 
 /// Connections the kernel may queue on one listening socket.
@@ -76,13 +78,16 @@ pub enum Peer {
     Local,
 }
 
-/// Bound sockets that survive workers: one a worker for TCP, one shared for UNIX.
+/// Bound sockets that survive workers: one a worker for TCP, one shared for UNIX and for what
+/// this process was started with.
 #[derive(Debug)]
 pub enum Bound {
     /// A `SO_REUSEPORT` group.
     Tcp(Vec<TcpListener>),
     /// One socket, shared, and the path to remove at the end.
     Unix(UnixListener, PathBuf),
+    /// One socket, shared, that this process was started with; whoever bound it removes its path.
+    Inherited(WorkerSocket),
 }
 
 impl Bound {
@@ -102,6 +107,27 @@ impl Bound {
         }
     }
 
+    /// Takes a listening socket that this process was started with, by its descriptor.
+    ///
+    /// # Errors
+    /// `NotFound` where there is no such descriptor; `InvalidInput` where it is no listening
+    /// socket of TCP or UNIX, or was taken already.
+    pub fn inherited(descriptor: RawFd) -> io::Result<Bound> {
+        let socket = Socket::from(sys::inherited(descriptor)?);
+        // What is no socket has neither a type nor a domain.
+        let stream = socket.r#type().is_ok_and(|of| of == Type::STREAM);
+        let listens = stream && socket.is_listener()?;
+        match socket.domain().map_err(|_| io::ErrorKind::InvalidInput)? {
+            Domain::IPV4 | Domain::IPV6 if listens => {
+                // Accepted sockets inherit it.
+                socket.set_tcp_nodelay(true)?;
+                Ok(Bound::Inherited(WorkerSocket::Tcp(socket.into())))
+            }
+            Domain::UNIX if listens => Ok(Bound::Inherited(WorkerSocket::Unix(socket.into()))),
+            _ => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+
     /// Where it listens, with the port the kernel chose.
     ///
     /// # Errors
@@ -113,6 +139,7 @@ impl Bound {
                 first.local_addr().map(Bind::Ip)
             }
             Bound::Unix(_, path) => Ok(Bind::Unix(path.clone())),
+            Bound::Inherited(socket) => socket.address(),
         }
     }
 
@@ -127,6 +154,12 @@ impl Bound {
                 own.try_clone().map(WorkerSocket::Tcp)
             }
             Bound::Unix(listener, _) => listener.try_clone().map(WorkerSocket::Unix),
+            Bound::Inherited(WorkerSocket::Tcp(shared)) => {
+                shared.try_clone().map(WorkerSocket::Tcp)
+            }
+            Bound::Inherited(WorkerSocket::Unix(shared)) => {
+                shared.try_clone().map(WorkerSocket::Unix)
+            }
         }
     }
 }
@@ -149,9 +182,22 @@ pub enum WorkerSocket {
     Unix(UnixListener),
 }
 
+impl WorkerSocket {
+    fn address(&self) -> io::Result<Bind> {
+        match self {
+            WorkerSocket::Tcp(listener) => listener.local_addr().map(Bind::Ip),
+            WorkerSocket::Unix(listener) => {
+                let address = listener.local_addr()?;
+                let path = address.as_pathname().unwrap_or(Path::new("(no path)"));
+                Ok(Bind::Unix(path.to_owned()))
+            }
+        }
+    }
+}
+
 /// A UNIX socket nobody answers on is left over from a process that died. Anything else at that
 /// path is somebody's file and stays.
-fn remove_stale(path: &std::path::Path) -> io::Result<()> {
+fn remove_stale(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::FileTypeExt;
     match std::fs::symlink_metadata(path) {
         Ok(seen) if seen.file_type().is_socket() => {}
@@ -270,6 +316,7 @@ fn canonical(peer: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsRawFd;
 
     #[test]
     fn a_port_in_use_is_refused_even_to_a_sharing_group() {
@@ -277,6 +324,18 @@ mod tests {
         let Bind::Ip(address) = bound.address().unwrap() else { panic!("not an address") };
         let again = Bound::new(&Bind::Ip(address), 2);
         assert_eq!(again.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn only_a_descriptor_that_came_through_an_exec_is_taken() {
+        let own = TcpListener::bind("127.0.0.1:0").unwrap();
+        let refused = Bound::inherited(own.as_raw_fd()).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
+        for standard in 0..3 {
+            let refused = Bound::inherited(standard).unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
+        }
+        assert_eq!(Bound::inherited(9999).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

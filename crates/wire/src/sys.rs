@@ -1,6 +1,10 @@
 //! The only file with `unsafe`: calls that no safe crate makes as cheaply.
 #![allow(unsafe_code, reason = "this is the file for it; every block says why it is sound")]
 
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::sync::{Mutex, PoisonError};
+
 /// The kernel's monotonic clock in nanoseconds, straight from the vDSO by way of libc. (rustix
 /// finds the vDSO by itself, which valgrind's hiding of it turns into a crash.)
 #[cfg_attr(feature = "memory", allow(dead_code, reason = "the tests' clock is the driver's"))]
@@ -10,4 +14,32 @@ pub(crate) fn monotonic_nanos() -> u64 {
     // CLOCK_MONOTONIC exists on every Linux; nothing is kept beyond the call.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
     (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
+}
+
+/// Takes a descriptor that this process was started with; from then on it is like one opened here.
+///
+/// # Errors
+/// `NotFound` where there is none, `InvalidInput` where it was opened, or taken, by this process.
+pub(crate) fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+    static TAKING: Mutex<()> = Mutex::new(());
+    if number <= libc::STDERR_FILENO {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let _taking = TAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    // SAFETY: F_GETFD takes any number, reads no memory of ours, and changes nothing.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    if flags < 0 {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    if flags & libc::FD_CLOEXEC != 0 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: F_SETFD reads no memory of ours; that this flag may be changed, see below.
+    if unsafe { libc::fcntl(number, libc::F_SETFD, flags | libc::FD_CLOEXEC) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is open and nobody in this process owns it: everything opened here,
+    // by std, tokio, socket2 and rustix, closes on exec, so one that does not came through an
+    // exec; and since it closes on exec now, it cannot be taken a second time.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }

@@ -6,6 +6,7 @@ use super::WORLD;
 use crate::cli::DemoArgs;
 use gatehouse_control::config::{CommandLine, ProcessEnv, command_line_text, load_text};
 use gatehouse_control::gateway::Gateway;
+use gatehouse_control::supervisor::Supervisor;
 use gatehouse_rig::origin::Origin;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -101,7 +102,8 @@ fn start(origins: &[Running], port: u16) -> io::Result<Gateway> {
     let quiet = format!("{text}\n[log]\naccess = {{ format = \"off\" }}\n");
     let loaded = load_text("(demo)", &quiet, &ProcessEnv);
     let lowered = loaded.lowered.ok_or_else(|| io::Error::other("its configuration is wrong"))?;
-    Gateway::start(lowered).map_err(|fault| io::Error::other(fault.to_string()))
+    let nobody = Supervisor::default();
+    Gateway::start(lowered, nobody).map_err(|fault| io::Error::other(fault.to_string()))
 }
 
 fn tell(gateway: &Gateway, origins: &[Running]) {

@@ -4,6 +4,7 @@ use super::{WORLD, complain, count, exit_code, paint};
 use crate::cli::RunArgs;
 use gatehouse_control::config::{Loaded, ProcessEnv, load, render};
 use gatehouse_control::gateway::Gateway;
+use gatehouse_control::supervisor::Supervisor;
 use std::process::ExitCode;
 
 /// Runs until SIGTERM or SIGINT, then drains.
@@ -18,7 +19,8 @@ pub(crate) fn serve(mut loaded: Loaded) -> ExitCode {
     }
     let Some(lowered) = loaded.lowered.take() else { return exit_code(&loaded) };
     raise_descriptors();
-    let gateway = match Gateway::start(lowered) {
+    let supervisor = Supervisor::from_env(&ProcessEnv, std::process::id());
+    let gateway = match Gateway::start(lowered, supervisor) {
         Ok(gateway) => gateway,
         Err(fault) => {
             eprintln!("error: {fault}");
