@@ -59,6 +59,11 @@ pub(crate) enum Command {
     /// Run the [[expect]] rows of a configuration.
     #[command(after_help = "Example:\n  gatehouse test -c gatehouse.toml")]
     Test(TestArgs),
+    /// Ask a running gateway whether it can serve.
+    #[command(after_help = "Examples:\n  gatehouse health\n  gatehouse health --admin \
+                      127.0.0.1:9900\n\nExit code 0 where it can, 1 where it cannot, 3 where \
+                      nobody answers within 3 s.")]
+    Health(HealthArgs),
 }
 
 /// Which file.
@@ -160,6 +165,16 @@ pub(crate) struct ExplainArgs {
 /// What `test` is told.
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
+    #[command(flatten)]
+    pub file: ConfigArg,
+}
+
+/// What `health` is told.
+#[derive(Debug, Args)]
+pub(crate) struct HealthArgs {
+    /// Where its admin interface listens; by default as the configuration has it.
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "config")]
+    pub admin: Option<SocketAddr>,
     #[command(flatten)]
     pub file: ConfigArg,
 }

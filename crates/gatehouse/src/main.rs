@@ -17,5 +17,6 @@ fn main() -> ExitCode {
         Command::Schema => commands::schema::run(),
         Command::Explain(args) => commands::explain::run(args),
         Command::Test(args) => commands::test::run(args),
+        Command::Health(args) => commands::health::run(&args),
     }
 }

@@ -4,6 +4,7 @@ pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod fmt;
+pub(crate) mod health;
 pub(crate) mod proxy;
 pub(crate) mod run;
 pub(crate) mod schema;
