@@ -6,7 +6,7 @@ use gatehouse_core::endpoints::{Endpoint, Endpoints};
 use gatehouse_core::message::MethodSet;
 use gatehouse_core::plan::{
     Action, Balance, ClientLimits, Edits, EndpointSpec, Forward, HashBy, Keepalive, ListenerPlan,
-    PathMode, Plan, PlanParts, Retry, RoutePlan, Target, Timeouts, UpstreamId, UpstreamPlan,
+    PathMode, Plan, PlanParts, Retry, Ring, RoutePlan, Target, Timeouts, UpstreamId, UpstreamPlan,
 };
 use gatehouse_core::route::{ListenerSet, PathRule, Rewrite, RouteRule};
 use gatehouse_core::vitals::UpstreamVitals;
@@ -63,15 +63,20 @@ pub fn origin_address(index: u8) -> SocketAddr {
 
 /// Endpoints for the first `count` origins, in turn.
 pub fn endpoints(count: u8) -> Arc<Endpoints> {
-    capped_endpoints(count, None)
+    endpoints_with(count, Balance::RoundRobin, None)
 }
 
 /// The same, each with at most `cap` requests in flight.
 pub fn endpoints_at_most(count: u8, cap: u32) -> Arc<Endpoints> {
-    capped_endpoints(count, Some(cap))
+    endpoints_with(count, Balance::RoundRobin, Some(cap))
 }
 
-fn capped_endpoints(count: u8, connections_max: Option<u32>) -> Arc<Endpoints> {
+/// The same, of which every client is given one that is always the same.
+pub fn sticky_endpoints(count: u8) -> Arc<Endpoints> {
+    endpoints_with(count, Balance::ConsistentHash(Ring::Default { load_bound: None }), None)
+}
+
+fn endpoints_with(count: u8, balance: Balance, connections_max: Option<u32>) -> Arc<Endpoints> {
     let endpoint = |index| Endpoint {
         text: origin_address(index).to_string().into(),
         address: Address::Ip(origin_address(index)),
@@ -83,7 +88,7 @@ fn capped_endpoints(count: u8, connections_max: Option<u32>) -> Arc<Endpoints> {
         vitals: Arc::default(),
     };
     let list = (1..=count).map(endpoint).collect();
-    Arc::new(Endpoints::new(Balance::RoundRobin, list, Arc::<UpstreamVitals>::default()))
+    Arc::new(Endpoints::new(balance, list, Arc::<UpstreamVitals>::default()))
 }
 
 fn plan(setup: Setup) -> Plan {

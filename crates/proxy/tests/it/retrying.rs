@@ -1,8 +1,8 @@
 //! A request is tried again only where that is safe, and never on the same endpoint while another
 //! is ready.
 
-use crate::bench::{Line, Setup, endpoints, origin_address, with};
-use crate::talk::{Talk, field, get, ok, pass};
+use crate::bench::{Line, Setup, endpoints, origin_address, sticky_endpoints, with};
+use crate::talk::{Talk, field, get, limited, ok, pass};
 use gatehouse_core::plan::Retry;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +36,27 @@ fn a_refused_connection_moves_to_the_next_endpoint() {
             assert!(bench.log().contains("\"attempts\":3"));
         });
     }
+}
+
+#[test]
+fn the_same_endpoint_is_not_asked_again_while_another_is_ready() {
+    let retry = Retry { attempts: 1, ..Retry::default() };
+    let mut attempts = String::new();
+    for ready in [1, 2] {
+        with(Setup { retry, ..setup(2) }, async |bench| {
+            bench.gate.set_endpoints(sticky_endpoints(2));
+            let (mut origin, mut client) = (bench.origin(ready), bench.client());
+            client.say(get("/")).await;
+            let mut at_origin = limited(origin.accept(), "a request").await;
+            at_origin.hear_head().await;
+            at_origin.say(ok("ready")).await;
+            assert_eq!(client.hear_message().await.1, "ready");
+            attempts += &bench.log();
+            bench.gate.set_endpoints(Arc::clone(&bench.endpoints));
+            bench.gate.drop_idle();
+        });
+    }
+    assert!(attempts.contains("\"attempts\":1,") && attempts.contains("\"attempts\":2,"));
 }
 
 #[test]
