@@ -1,8 +1,9 @@
 //! The two ways to start: a small file, or flags alone.
 
-use crate::front::{BINARY, ask_admin, get, run};
+use crate::front::{BINARY, LIMIT, ask_admin, get, get_over, run};
 use gatehouse_rig::origin::Origin;
-use gatehouse_rig::process::{Gateway, Launch};
+use gatehouse_rig::process::{Gateway, Launch, Signal};
+use gatehouse_rig::script::Client;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -74,4 +75,22 @@ fn a_flag_that_means_nothing_is_the_operators_input_and_a_missing_one_is_usage()
     assert!(text.contains("(command line)") && text.contains("least-request"), "{text}");
     assert_eq!(run(&["proxy", "--listen", ":8080"], Path::new("/")).status.code(), Some(2));
     assert_eq!(run(&["proxy", "--to", "127.0.0.1:1"], Path::new("/")).status.code(), Some(2));
+}
+
+#[test]
+fn one_that_was_killed_is_started_again_on_its_port_at_once() {
+    let config = |address: &str| {
+        format!(
+            "[listeners.web]\nbind = \"{address}\"\n[[routes]]\nrespond = {{ body = \"here\" }}\n"
+        )
+    };
+    let mut first = Gateway::start(BINARY, &config("127.0.0.1:0"));
+    let address = first.listener("web");
+    // A connection that is open leaves its port in the kernel's care for a while.
+    let mut open = Client::connect(address);
+    assert_eq!(get_over(&mut open, "/").text(), "here");
+    first.signal(Signal::Kill);
+    first.wait(LIMIT);
+    let again = Gateway::start(BINARY, &config(&address.to_string()));
+    assert_eq!(get(again.listener("web"), "/").text(), "here");
 }

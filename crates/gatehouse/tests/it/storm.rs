@@ -219,8 +219,13 @@ fn a_dying_origin_fails_no_get_and_the_counters_are_the_clients() {
 fn a_request_that_may_not_be_repeated_is_never_sent_twice() {
     let mut origins = origins();
     let gateway = front(&origins);
-    let post = "POST /sink HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhello".to_owned();
-    let crowd = Crowd::start(gateway.listener("web"), &[post]);
+    let post = |target: &str, body: &str| {
+        let length = body.len();
+        format!("POST {target} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n{body}")
+    };
+    // With a body and without; slow enough that some are under way whenever the origin dies.
+    let posts = [post("/sink", "hello"), post("/slow/20", "")];
+    let crowd = Crowd::start(gateway.listener("web"), &posts);
     shake(&mut origins, Duration::from_secs(3));
     let tally = crowd.stop();
     let samples = at_rest(&gateway);
