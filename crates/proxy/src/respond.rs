@@ -81,7 +81,7 @@ pub(crate) async fn respond(
         drop(lease);
     }
     worker.buffers.give_text(download.into_head());
-    Ok(after(worker, client, upload, keep).await)
+    Ok(after(worker, client, upload, keep, !heads.request.keep_alive).await)
 }
 
 /// Whether only the end of the connection can tell this client that the answer has ended.
@@ -211,19 +211,27 @@ fn cut(
 }
 
 /// What becomes of the client's connection after an answer that ended whole.
-async fn after(worker: &Worker, client: &mut Client, mut upload: Upload, keep: bool) -> After {
+async fn after(
+    worker: &Worker,
+    client: &mut Client,
+    mut upload: Upload,
+    keep: bool,
+    asked: bool,
+) -> After {
     upload.give_up(&mut client.io);
     if upload.is_read() {
         upload.give_back(worker);
-        return if keep { After::Keep } else { closing(client) };
+        return if keep { After::Keep } else { closing(client, asked) };
     }
     let Some(rest) = upload.into_rest().filter(|_| keep) else { return After::Linger };
     if discard(client, rest).await { After::Keep } else { After::Linger }
 }
 
-/// A connection that is to be closed lingers where the client may still be sending.
-fn closing(client: &Client) -> After {
-    if client.io.half_closed { After::Close } else { After::Linger }
+/// A connection that is to be closed lingers where the client may still be sending. A client
+/// that asked for the end itself, and whose request was read whole, sends nothing more.
+fn closing(client: &Client, asked: bool) -> After {
+    let silent = client.io.half_closed || asked && client.io.inbox.is_empty();
+    if silent { After::Close } else { After::Linger }
 }
 
 /// Reads the rest of a request body and throws it away, so that the next request is read from
@@ -273,6 +281,7 @@ pub(crate) async fn own(
     }
     let mut text = worker.buffers.take_text();
     let unread = heads.request.body;
+    let asked = !heads.request.keep_alive;
     let keep = heads.request.keep_alive && !worker.draining.get() && !client.io.has_ended();
     let ending = if keep { Ending::Keep } else { Ending::Close };
     own::finish(heads, Some(&route.response_edits), ending, body, &mut text);
@@ -282,7 +291,7 @@ pub(crate) async fn own(
     worker.buffers.give_text(text);
     match wrote {
         Wrote::Gone | Wrote::TooSlow => After::Close,
-        Wrote::All if !keep => closing(client),
+        Wrote::All if !keep => closing(client, asked && unread == BodyLength::None),
         Wrote::All if discard(client, Decoder::new(unread)).await => After::Keep,
         Wrote::All => After::Linger,
     }
@@ -320,7 +329,7 @@ pub(crate) async fn failure(
     worker.buffers.give_text(body);
     match wrote {
         Wrote::All if keep => After::Keep,
-        Wrote::All => closing(client),
+        Wrote::All => closing(client, whole && !heads.request.keep_alive),
         Wrote::Gone | Wrote::TooSlow => After::Close,
     }
 }
