@@ -1,0 +1,65 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_gatehouse_global_optspecs
+    string join \n h/help V/version
+end
+
+function __fish_gatehouse_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_gatehouse_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_gatehouse_using_subcommand
+    set -l cmd (__fish_gatehouse_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c gatehouse -n "__fish_gatehouse_needs_command" -s h -l help -d 'Print help'
+complete -c gatehouse -n "__fish_gatehouse_needs_command" -s V -l version -d 'Print version'
+complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "demo" -d 'Start three small origins and a gateway in front of them, to try things on'
+complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "proxy" -d 'Balance over endpoints with no configuration file'
+complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "run" -d 'Run the gateway from a configuration file'
+complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "check" -d 'Say everything that is wrong with a configuration'
+complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "fmt" -d 'Lay a configuration file out in the one way, comments kept'
+complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "schema" -d 'Print the JSON Schema of the configuration, for editors'
+complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "explain" -d 'Say what would become of a request, and why. Nothing is sent'
+complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "test" -d 'Run the [[expect]] rows of a configuration'
+complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "health" -d 'Ask a running gateway whether it can serve'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand demo" -s h -l help -d 'Print help'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand proxy" -l listen -d 'Where to listen: :PORT, IP:PORT or unix:PATH; may be given several times' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand proxy" -l to -d 'An endpoint: HOST:PORT, http://HOST:PORT/base or unix:PATH; may be given several times' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand proxy" -l balance -d 'How an endpoint is chosen, such as least-request' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand proxy" -l admin -d 'Where the admin interface listens: a loopback address' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand proxy" -l workers -d 'Threads that serve; one per core without it' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand proxy" -l print-config -d 'Write the equivalent configuration to standard output and end'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand proxy" -s h -l help -d 'Print help'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand run" -s c -l config -d 'The configuration file' -r -F
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand run" -s h -l help -d 'Print help'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand check" -s c -l config -d 'The configuration file' -r -F
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand check" -l json -d 'Print JSON to standard output'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand check" -s h -l help -d 'Print help'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand fmt" -l check -d 'Write nothing; name the files that would change and end with 1 where there are any'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand fmt" -s h -l help -d 'Print help'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand schema" -s h -l help -d 'Print help'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand explain" -s c -l config -d 'The configuration file' -r -F
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand explain" -s H -l header -d 'A field of the request; may be given several times' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand explain" -l client -d 'Where the request comes from' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand explain" -l listener -d 'The listener it comes in by; by default the one whose port the URL has, else the first' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand explain" -l all -d 'List all routes, also where there are very many'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand explain" -l json -d 'Print JSON to standard output'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand explain" -s h -l help -d 'Print help'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand test" -s c -l config -d 'The configuration file' -r -F
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand test" -s h -l help -d 'Print help'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand health" -l admin -d 'Where its admin interface listens; by default as the configuration has it' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand health" -s c -l config -d 'The configuration file' -r -F
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand health" -s h -l help -d 'Print help'
