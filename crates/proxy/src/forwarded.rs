@@ -7,6 +7,7 @@
 use crate::client::Client;
 use gatehouse_core::message::{Fields, Known, RequestHead, Span, tokens};
 use std::net::IpAddr;
+use std::ops::Range;
 
 /// The client's address as text: the peer's, or behind a trusted proxy the nearest one that is
 /// no trusted proxy itself.
@@ -42,66 +43,47 @@ fn address_of(hop: &[u8]) -> Option<(&[u8], IpAddr)> {
     parse(text).map(|address| (text, address))
 }
 
-/// Writes the forwarding fields of one request.
+/// Writes the forwarding fields of one request. `authority` stands in the head's own buffer.
 pub(crate) fn write(client: &Client, fields: &mut Fields, authority: Span) {
-    let peer = client.peer_text.bytes();
-    if client.trusted {
-        fields.join(Known::XForwardedFor, b"X-Forwarded-For", peer);
-        if !fields.has(Known::XForwardedProto) {
-            fields.append(b"X-Forwarded-Proto", b"http");
-        }
-        if !fields.has(Known::XForwardedHost) && !authority.is_empty() {
-            fields.append_copy(b"X-Forwarded-Host", authority);
-        }
-    } else {
-        let forwarding = [
-            Known::XForwardedFor,
-            Known::XForwardedProto,
-            Known::XForwardedHost,
-            Known::XForwardedOther,
-            Known::Forwarded,
-        ];
-        if forwarding.into_iter().any(|known| fields.has(known)) {
-            forwarding.into_iter().for_each(|known| fields.remove(known));
-        }
-        fields.append(b"X-Forwarded-For", peer);
-        fields.append(b"X-Forwarded-Proto", b"http");
-        if !authority.is_empty() {
-            fields.append_copy(b"X-Forwarded-Host", authority);
-        }
+    let forwarding = [
+        Known::XForwardedFor,
+        Known::XForwardedProto,
+        Known::XForwardedHost,
+        Known::XForwardedOther,
+        Known::Forwarded,
+    ];
+    if !client.trusted && forwarding.into_iter().any(|known| fields.has(known)) {
+        forwarding.into_iter().for_each(|known| fields.remove(known));
     }
-    write_forwarded(client, fields, authority);
+    let peer = client.peer_text.bytes();
+    let host = authority.start as usize..authority.end as usize;
+    fields.join(Known::XForwardedFor, b"X-Forwarded-For", |line| line.extend_from_slice(peer));
+    if !fields.has(Known::XForwardedProto) {
+        let http = |line: &mut Vec<u8>| line.extend_from_slice(b"http");
+        fields.append_known(Known::XForwardedProto, b"X-Forwarded-Proto", http);
+    }
+    if !fields.has(Known::XForwardedHost) && !host.is_empty() {
+        let own = |line: &mut Vec<u8>| line.extend_from_within(host.clone());
+        fields.append_known(Known::XForwardedHost, b"X-Forwarded-Host", own);
+    }
+    fields.join(Known::Forwarded, b"Forwarded", |line| write_element(client, line, host));
 }
 
-/// `Forwarded: for=…;proto=…;host=…`, behind what a trusted proxy has written.
-fn write_forwarded(client: &Client, fields: &mut Fields, authority: Span) {
+/// `for=…;proto=…;host=…`.
+fn write_element(client: &Client, line: &mut Vec<u8>, host: Range<usize>) {
     let peer = client.peer_text.bytes();
-    let mut element = [0_u8; 320];
-    let mut used = 0;
-    let mut put = |text: &[u8]| {
-        if let Some(room) = element.get_mut(used..used + text.len()) {
-            room.copy_from_slice(text);
-            used += text.len();
-        }
+    let (before, after): (&[u8], &[u8]) = match client.ip() {
+        Some(IpAddr::V4(_)) => (b"for=", b""),
+        Some(IpAddr::V6(_)) => (b"for=\"[", b"]\""),
+        None => (b"for=_", b""),
     };
-    match client.ip() {
-        Some(IpAddr::V4(_)) => {
-            put(b"for=");
-            put(peer);
-        }
-        Some(IpAddr::V6(_)) => {
-            put(b"for=\"[");
-            put(peer);
-            put(b"]\"");
-        }
-        None => put(b"for=unknown"),
+    line.extend_from_slice(before);
+    line.extend_from_slice(peer);
+    line.extend_from_slice(after);
+    line.extend_from_slice(b";proto=http");
+    if !host.is_empty() {
+        line.extend_from_slice(b";host=\"");
+        line.extend_from_within(host);
+        line.push(b'"');
     }
-    put(b";proto=http");
-    let host = authority.of(fields.bytes());
-    if !host.is_empty() && host.len() < 256 {
-        put(b";host=\"");
-        put(host);
-        put(b"\"");
-    }
-    fields.join(Known::Forwarded, b"Forwarded", &element[..used]);
 }

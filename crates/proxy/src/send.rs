@@ -55,7 +55,7 @@ pub(crate) fn rewrite(
     strip_hop_by_hop(head, upgrade);
     drop_aliases(&mut head.fields, forward);
     forwarded::write(client, &mut head.fields, head.authority);
-    head.fields.join(Known::Via, b"Via", b"1.1 gatehouse");
+    head.fields.join(Known::Via, b"Via", |line| line.extend_from_slice(b"1.1 gatehouse"));
     forward.request_edits.apply(&mut head.fields);
     if upgrade {
         head.fields.append(b"Connection", b"upgrade");

@@ -163,7 +163,7 @@ impl Inbox {
         self.data.as_deref().is_some_and(|data| data.len() == LARGE_BYTES)
     }
 
-    /// Reads once, behind what is there. Waits for readiness first and borrows a buffer then.
+    /// Reads once, behind what is there. While nothing comes, an empty inbox holds no buffer.
     /// 0 is the end of the stream.
     ///
     /// # Errors
@@ -173,12 +173,16 @@ impl Inbox {
         cx: &mut Context<'_>,
         stream: &mut Stream,
     ) -> Poll<io::Result<usize>> {
-        ready!(stream.poll_read_ready(cx))?;
         let earned = self.full_reads >= FULL_READS;
         if self.data.is_none() {
+            // Reading at once and giving the buffer back where nothing is there is cheaper than
+            // asking first: the read asks anyway.
             self.data = Some(self.pool.take(earned));
-        } else if earned && !self.is_large() {
-            self.grow();
+        } else {
+            ready!(stream.poll_read_ready(cx))?;
+            if earned && !self.is_large() {
+                self.grow();
+            }
         }
         let Some(data) = self.data.as_deref_mut() else { return Poll::Pending };
         if self.start == self.end {

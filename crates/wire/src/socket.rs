@@ -2,8 +2,8 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 /// A connected stream: a closed set, no trait object.
@@ -100,30 +100,50 @@ impl Stream {
         }
     }
 
-    /// What the driver already knows of an idle connection; no system call.
+    /// What the driver already knows of an idle connection; no system call while it is quiet.
     pub fn glance(&mut self) -> Probe {
-        let mut cx = Context::from_waker(Waker::noop());
-        match self.poll_read_ready(&mut cx) {
-            Poll::Pending => Probe::Quiet,
-            Poll::Ready(_) => self.probe(),
+        // Runs the closure only where the driver has seen something; a probe that finds nothing
+        // after all clears that.
+        let asked = match self {
+            Stream::Tcp(stream) => {
+                stream.try_io(Interest::READABLE, || still_quiet(probe_socket(&*stream)))
+            }
+            Stream::Unix(stream) => {
+                stream.try_io(Interest::READABLE, || still_quiet(probe_socket(&*stream)))
+            }
+            #[cfg(feature = "memory")]
+            Stream::Memory(stream) => return stream.probe(),
+        };
+        match asked {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Probe::Quiet,
+            Ok(()) | Err(_) => Probe::Stale,
         }
     }
 
     /// What the kernel knows of an idle connection: one `recv` that takes nothing.
     pub fn probe(&mut self) -> Probe {
-        use rustix::net::{RecvFlags, recv};
-        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        let mut byte = [0_u8; 1];
-        let seen = match self {
-            Stream::Tcp(stream) => recv(&*stream, &mut byte, flags).map(|(_, count)| count),
-            Stream::Unix(stream) => recv(&*stream, &mut byte, flags).map(|(_, count)| count),
+        match self {
+            Stream::Tcp(stream) => probe_socket(&*stream),
+            Stream::Unix(stream) => probe_socket(&*stream),
             #[cfg(feature = "memory")]
-            Stream::Memory(stream) => return stream.probe(),
-        };
-        match seen {
-            Err(rustix::io::Errno::AGAIN) => Probe::Quiet,
-            Ok(_) | Err(_) => Probe::Stale,
+            Stream::Memory(stream) => stream.probe(),
         }
+    }
+}
+
+fn probe_socket(socket: impl std::os::fd::AsFd) -> Probe {
+    use rustix::net::{RecvFlags, recv};
+    let mut byte = [0_u8; 1];
+    match recv(socket, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+        Err(rustix::io::Errno::AGAIN) => Probe::Quiet,
+        Ok(_) | Err(_) => Probe::Stale,
+    }
+}
+
+fn still_quiet(probe: Probe) -> io::Result<()> {
+    match probe {
+        Probe::Quiet => Err(io::ErrorKind::WouldBlock.into()),
+        Probe::Stale => Ok(()),
     }
 }
 

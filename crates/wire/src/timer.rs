@@ -4,7 +4,7 @@ use gatehouse_core::moment::Moment;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::OnceLock;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
@@ -53,12 +53,17 @@ pub async fn sleep(wait: Duration) {
 pub struct Timer {
     sleep: Pin<Box<Sleep>>,
     armed: Moment,
+    registered: bool,
 }
 
 impl Timer {
     /// A timer armed for `wait` from now.
     pub fn after(wait: Duration) -> Timer {
-        Timer { sleep: Box::pin(tokio::time::sleep(wait)), armed: now().after(wait) }
+        Timer {
+            sleep: Box::pin(tokio::time::sleep(wait)),
+            armed: now().after(wait),
+            registered: false,
+        }
     }
 
     /// Ready once `deadline` has passed.
@@ -66,8 +71,16 @@ impl Timer {
         if deadline < self.armed {
             self.arm(deadline);
         }
+        // Once it knows whom to wake, a sleep need not be polled before it has fired. A timer is
+        // its task's own: the waker is always the same.
+        if self.registered && !self.sleep.is_elapsed() {
+            return Poll::Pending;
+        }
         loop {
-            ready!(self.sleep.as_mut().poll(cx));
+            self.registered = self.sleep.as_mut().poll(cx).is_pending();
+            if self.registered {
+                return Poll::Pending;
+            }
             if now() >= deadline {
                 return Poll::Ready(());
             }
@@ -81,6 +94,7 @@ impl Timer {
         let at = origin.instant + Duration::from_nanos(wait);
         self.sleep.as_mut().reset(at);
         self.armed = deadline;
+        self.registered = false;
     }
 }
 

@@ -365,16 +365,13 @@ impl Fields {
         self.record_known(known, Span::new(start, start + name.len()), value, end);
     }
 
-    /// The same, with a value that stands in the buffer already.
-    pub fn append_copy(&mut self, name: &[u8], value: Span) {
-        self.append_with(name, |line| {
-            line.extend_from_within(value.start as usize..value.end as usize);
-        });
-    }
-
-    /// Puts one field in place of all others of this kind: their values as one list, and `last`
-    /// behind them.
-    pub fn join(&mut self, known: Known, name: &[u8], last: &[u8]) {
+    /// Puts one field in place of all others of this kind: their values as one list, and behind
+    /// them what `write` appends.
+    #[inline]
+    pub fn join(&mut self, known: Known, name: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
+        if !self.has(known) {
+            return self.append_known(known, name, write);
+        }
         let start = self.bytes.len();
         self.bytes.extend_from_slice(name);
         self.bytes.extend_from_slice(b": ");
@@ -387,7 +384,7 @@ impl Fields {
                 self.bytes.extend_from_slice(b", ");
             }
         }
-        self.bytes.extend_from_slice(last);
+        write(&mut self.bytes);
         let end = self.bytes.len();
         self.bytes.extend_from_slice(b"\r\n");
         let name = Span::new(start, start + name.len());
@@ -463,7 +460,7 @@ mod tests {
         fields.append(b"Via", b"1.0 a");
         fields.append(b"X", b"y");
         fields.append(b"via", b"1.1 b");
-        fields.join(Known::Via, b"Via", b"1.1 c");
+        fields.join(Known::Via, b"Via", |line| line.extend_from_slice(b"1.1 c"));
         let lines = fields.runs().collect::<Vec<_>>().concat();
         assert_eq!(lines, b"X: y\r\nVia: 1.0 a, 1.1 b, 1.1 c\r\n");
     }
