@@ -56,8 +56,11 @@ pub(crate) enum Command {
                       203.0.113.9 --json"
     )]
     Explain(ExplainArgs),
-    /// Run the [[expect]] rows of a configuration.
-    #[command(after_help = "Example:\n  gatehouse test -c gatehouse.toml")]
+    // Not a doc comment: rustdoc would take the brackets for a link.
+    #[command(
+        about = "Run the [[expect]] rows of a configuration",
+        after_help = "Example:\n  gatehouse test -c gatehouse.toml"
+    )]
     Test(TestArgs),
     /// Ask a running gateway whether it can serve.
     #[command(after_help = "Examples:\n  gatehouse health\n  gatehouse health --admin \
