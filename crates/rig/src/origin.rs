@@ -29,11 +29,13 @@ mod upload;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use crate::poller::Waker;
+use crate::socket;
 use engine::{Engine, Order};
 
 /// What the origin counts, readable while it runs.
@@ -44,11 +46,38 @@ struct Counts {
     open: AtomicU64,
 }
 
+/// A port that is kept while nobody listens on it, so that an origin that comes back finds its own.
+/// Without it the kernel gives the port to whoever asks for any, and meets them with this origin's
+/// requests.
+#[derive(Debug)]
+pub struct Reserved {
+    address: SocketAddr,
+    _socket: OwnedFd,
+}
+
+impl Reserved {
+    /// Keeps `address`; port 0 asks for a free one.
+    ///
+    /// # Errors
+    ///
+    /// When somebody listens there, or the address is not ours.
+    pub fn new(address: SocketAddr) -> io::Result<Self> {
+        let (socket, address) = socket::reserve(address)?;
+        Ok(Self { address, _socket: socket })
+    }
+
+    /// What is kept.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
 /// A running origin; dropping it stops it.
 #[derive(Debug)]
 pub struct Origin {
     name: String,
-    address: SocketAddr,
+    place: Reserved,
     counts: Arc<Counts>,
     order: Arc<Order>,
     thread: Option<(JoinHandle<()>, Waker)>,
@@ -72,7 +101,7 @@ impl Origin {
     pub fn start_at(name: &str, address: SocketAddr) -> io::Result<Self> {
         let mut origin = Self {
             name: name.to_owned(),
-            address,
+            place: Reserved::new(address)?,
             counts: Arc::default(),
             order: Arc::default(),
             thread: None,
@@ -84,7 +113,7 @@ impl Origin {
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.place.address
     }
 
     /// What it calls itself in `X-Origin`.
@@ -132,8 +161,8 @@ impl Origin {
         self.stop();
         self.order = Arc::default();
         let order = Arc::clone(&self.order);
-        let engine = Engine::start(&self.name, self.address, Arc::clone(&self.counts), order)?;
-        self.address = engine.address();
+        let at = self.place.address;
+        let engine = Engine::start(&self.name, at, Arc::clone(&self.counts), order)?;
         let waker = engine.waker();
         let thread = std::thread::Builder::new().name(format!("origin {}", self.name));
         self.thread = Some((thread.spawn(move || engine.run())?, waker));

@@ -6,10 +6,10 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::sockopt::{set_socket_linger, set_tcp_nodelay};
+use rustix::net::sockopt::{set_socket_linger, set_socket_reuseaddr, set_tcp_nodelay};
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, accept_with, connect,
-    listen as listen_again, recv, send, shutdown, socket_with,
+    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, accept_with, bind,
+    connect, getsockname, listen as listen_again, recv, send, shutdown, socket_with,
 };
 
 /// Connections the kernel holds for us before they are accepted.
@@ -41,6 +41,21 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
     // The standard library's backlog is too short for benchmarks.
     listen_again(&listener, BACKLOG)?;
     Ok((listener.into(), address))
+}
+
+/// Binds a port without listening: nobody is given it by chance, it refuses connections, and whoever
+/// knows it can still listen there. Port 0 asks for a free one.
+///
+/// # Errors
+///
+/// When somebody listens there, or the address is not ours.
+pub(crate) fn reserve(address: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    set_socket_reuseaddr(&socket, true)?;
+    bind(&socket, &address)?;
+    let address = getsockname(&socket)?.try_into()?;
+    Ok((socket, address))
 }
 
 /// The next waiting connection; none when there is none or it is already gone.

@@ -7,11 +7,12 @@ use crate::cli::DemoArgs;
 use gatehouse_control::config::{CommandLine, ProcessEnv, command_line_text, load_text};
 use gatehouse_control::gateway::Gateway;
 use gatehouse_control::supervisor::Supervisor;
-use gatehouse_rig::origin::Origin;
+use gatehouse_rig::origin::{Origin, Reserved};
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -46,12 +47,14 @@ fn be_origin(name: &str, at: SocketAddr) -> io::Result<()> {
 
 struct Running {
     name: &'static str,
-    address: SocketAddr,
+    /// Its port, kept for it while it is away.
+    place: Arc<Reserved>,
     child: Child,
 }
 
 impl Running {
-    fn start(name: &'static str, at: SocketAddr) -> io::Result<Running> {
+    fn start(name: &'static str, place: Arc<Reserved>) -> io::Result<Running> {
+        let at = place.address();
         let mut child = Command::new(std::env::current_exe()?)
             .args(["demo", "--origin", name, "--at", &at.to_string()])
             .stdin(Stdio::piped())
@@ -63,11 +66,11 @@ impl Running {
         if let Some(out) = child.stdout.take() {
             BufReader::new(out).read_line(&mut line)?;
         }
-        let address = line
-            .trim()
-            .parse()
-            .map_err(|_| io::Error::other(format!("origin {name} at {at} did not start")))?;
-        Ok(Running { name, address, child })
+        let origin = Running { name, place, child };
+        if line.trim() == at.to_string() {
+            return Ok(origin);
+        }
+        Err(io::Error::other(format!("origin {name} at {at} did not start")))
     }
 }
 
@@ -81,8 +84,8 @@ impl Drop for Running {
 
 fn demonstrate() -> io::Result<ExitCode> {
     let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
-    let origins: io::Result<Vec<Running>> =
-        NAMES.into_iter().map(|name| Running::start(name, anywhere)).collect();
+    let start_one = |name| Running::start(name, Arc::new(Reserved::new(anywhere)?));
+    let origins: io::Result<Vec<Running>> = NAMES.into_iter().map(start_one).collect();
     let origins = origins?;
     let gateway = start(&origins, PORT).or_else(|_| start(&origins, 0))?;
     tell(&gateway, &origins);
@@ -95,7 +98,7 @@ fn demonstrate() -> io::Result<ExitCode> {
 fn start(origins: &[Running], port: u16) -> io::Result<Gateway> {
     let text = command_line_text(&CommandLine {
         listen: vec![format!("127.0.0.1:{port}")],
-        to: origins.iter().map(|origin| origin.address.to_string()).collect(),
+        to: origins.iter().map(|origin| origin.place.address().to_string()).collect(),
         admin: Some("127.0.0.1:0".to_owned()),
         ..CommandLine::default()
     });
@@ -110,8 +113,8 @@ fn tell(gateway: &Gateway, origins: &[Running]) {
     for line in gateway.addresses() {
         println!("{line}");
     }
-    for Running { name, address, child } in origins {
-        println!("origin {name:5} on {address}, process {}", child.id());
+    for Running { name, place, child } in origins {
+        println!("origin {name:5} on {}, process {}", place.address(), child.id());
     }
     let Some(address) = gateway.first_address() else { return };
     let victim = origins.get(1).map_or(0, |origin| origin.child.id());
@@ -161,7 +164,7 @@ impl Keeper {
 
 enum Place {
     Up(Running),
-    Away { name: &'static str, address: SocketAddr, until: Instant },
+    Away { name: &'static str, place: Arc<Reserved>, until: Instant },
 }
 
 impl Place {
@@ -169,19 +172,19 @@ impl Place {
         match self {
             Place::Up(mut origin) => match origin.child.try_wait() {
                 Ok(Some(_)) => {
-                    let (name, address) = (origin.name, origin.address);
+                    let (name, place) = (origin.name, Arc::clone(&origin.place));
                     println!("origin {name} is gone; it comes back in {} s", AWAY.as_secs());
-                    Place::Away { name, address, until: Instant::now() + AWAY }
+                    Place::Away { name, place, until: Instant::now() + AWAY }
                 }
                 Ok(None) | Err(_) => Place::Up(origin),
             },
-            Place::Away { name, address, until } if Instant::now() >= until => {
-                match Running::start(name, address) {
+            Place::Away { name, place, until } if Instant::now() >= until => {
+                match Running::start(name, Arc::clone(&place)) {
                     Ok(origin) => {
                         println!("origin {name} is back, process {}", origin.child.id());
                         Place::Up(origin)
                     }
-                    Err(_) => Place::Away { name, address, until: Instant::now() + AWAY },
+                    Err(_) => Place::Away { name, place, until: Instant::now() + AWAY },
                 }
             }
             away => away,

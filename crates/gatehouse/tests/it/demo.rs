@@ -5,7 +5,7 @@ use gatehouse_rig::process::{Gateway, Launch, Signal};
 use gatehouse_rig::script::Client;
 use gatehouse_rig::wait_until;
 use rustix::process::{Pid, kill_process, kill_process_group};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 struct Demo {
@@ -98,6 +98,17 @@ fn no_request_fails_while_an_origin_of_the_demo_is_dead() {
     demo.kill("one");
     demo.kill("three");
     wait_until(LIMIT, || get(demo.address, "/").status == 502);
+}
+
+#[test]
+fn an_origin_of_the_demo_that_was_killed_comes_back_where_it_was() {
+    let demo = Demo::start();
+    demo.kill("two");
+    demo.process.expect_output_line("origin two is gone; it comes back in 10 s");
+    demo.process.expect_output_line("origin two is back, process ");
+    let mut client = Client::connect(demo.address);
+    let names: BTreeSet<String> = (0..6).map(|_| get_over(&mut client, "/").text()).collect();
+    assert_eq!(names, ["one\n", "three\n", "two\n"].map(str::to_owned).into());
 }
 
 #[test]

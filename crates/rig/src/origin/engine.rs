@@ -57,7 +57,6 @@ pub(super) struct Service {
 pub(super) struct Engine {
     poller: Poller,
     listener: OwnedFd,
-    address: SocketAddr,
     connections: Slab<Connection>,
     /// Connections that used up their turn.
     again: VecDeque<u64>,
@@ -74,7 +73,7 @@ impl Engine {
         order: Arc<Order>,
     ) -> io::Result<Self> {
         let poller = Poller::new()?;
-        let (listener, address) = socket::listen(address)?;
+        let (listener, _) = socket::listen(address)?;
         poller.watch_listener(&listener, LISTENER)?;
         let scratch = vec![0; READ_BYTES].into_boxed_slice();
         let (name, now) = (name.to_owned(), Instant::now());
@@ -82,17 +81,12 @@ impl Engine {
         Ok(Self {
             poller,
             listener,
-            address,
             connections: Slab::new(),
             again: VecDeque::new(),
             timers: BinaryHeap::new(),
             service,
             order,
         })
-    }
-
-    pub fn address(&self) -> SocketAddr {
-        self.address
     }
 
     pub fn waker(&self) -> Waker {
