@@ -4,6 +4,7 @@
 //! It speaks HTTP with code of its own, so that a fault of the gateway's cannot hide in its tests.
 //! Nothing but the `gatehouse` binary (for `demo` and `bench`) may depend on it outside of tests.
 
+pub mod bench;
 mod checksum;
 pub mod load;
 pub mod origin;
