@@ -1,9 +1,13 @@
 //! The command line, as `--help` shows it. What the words mean is each command's own.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, value_parser};
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// The longest duration on the command line, in milliseconds.
+const DURATION_MAX: u64 = 24 * 3_600_000;
 
 /// An HTTP gateway.
 #[derive(Debug, Parser)]
@@ -25,6 +29,13 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Measure a server: rate, latency, errors.
+    #[command(after_help = "Examples:\n  gatehouse bench http://127.0.0.1:8080/ --rate 2000\n  \
+                      gatehouse bench http://127.0.0.1:8080/ --against http://127.0.0.1:9001/ \
+                      --plot out.svg\n\nWith --rate, latency counts from when a request was due, \
+                      so a server that stalls cannot hide it. Ctrl-C prints what was measured so \
+                      far. Exit code 3 where nothing could be measured.")]
+    Bench(BenchArgs),
     /// Start three small origins and a gateway in front of them, to try things on.
     #[command(after_help = "Example:\n  gatehouse demo")]
     Demo(DemoArgs),
@@ -75,6 +86,66 @@ pub(crate) struct ConfigArg {
     /// The configuration file.
     #[arg(short, long, value_name = "FILE", default_value = "./gatehouse.toml")]
     pub config: PathBuf,
+}
+
+/// What `bench` is told.
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// What to ask for; http:// only in this version.
+    pub url: String,
+    /// Requests a second, each at its time; without it, a closed loop.
+    #[arg(long, value_name = "N")]
+    pub rate: Option<NonZeroU64>,
+    /// How long each target is measured; 10s without it, or as long as --requests take.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Duration>,
+    /// Measure so many requests of each target at most.
+    #[arg(long, value_name = "N")]
+    pub requests: Option<NonZeroU64>,
+    /// Connections at once.
+    #[arg(long, value_name = "N", default_value = "64",
+          value_parser = value_parser!(u32).range(1..=100_000))]
+    pub connections: u32,
+    /// Load that does not count, before what does.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
+    pub warm_up: Duration,
+    /// How long a request may take, from when it is sent.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    pub timeout: Duration,
+    /// Threads; by default as many as the load needs and there are cores.
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=1024))]
+    pub threads: Option<u32>,
+    /// The method; GET, or POST where there is a body.
+    #[arg(long, value_name = "NAME")]
+    pub method: Option<String>,
+    /// A field of every request; may be given several times.
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    pub headers: Vec<(String, String)>,
+    /// A file that is the body of every request.
+    #[arg(long, value_name = "FILE", conflicts_with = "body_size")]
+    pub body: Option<PathBuf>,
+    /// A body of so many bytes, such as 64KiB.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub body_size: Option<u64>,
+    /// Measure this URL too, in turn with the first; may be given several times.
+    #[arg(long, value_name = "URL")]
+    pub against: Vec<String>,
+    /// In how many rounds the targets take turns; 5 without it.
+    #[arg(long, value_name = "N", requires = "against",
+          value_parser = value_parser!(u32).range(1..=1000))]
+    pub rounds: Option<u32>,
+    /// Print JSON to standard output.
+    #[arg(long)]
+    pub json: bool,
+    /// Draw latency and rate into this file.
+    #[arg(long, value_name = "FILE.svg")]
+    pub plot: Option<PathBuf>,
+    /// HTTP/2: not in this version.
+    #[arg(long)]
+    pub h2: bool,
+    /// HTTP/3: not in this version.
+    #[arg(long)]
+    pub h3: bool,
 }
 
 /// What `demo` is told: nothing. The rest is how it starts its origins.
@@ -189,6 +260,28 @@ fn header(text: &str) -> Result<(String, String), String> {
         return Err("write it as 'name: value'".to_owned());
     }
     Ok((name.to_ascii_lowercase(), value.trim().to_owned()))
+}
+
+/// A duration: `250ms`, `2s`, `5m`, `1h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let units = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+    let millis = measure(text, &units).filter(|millis| *millis <= DURATION_MAX);
+    let millis = millis.ok_or("write a number and ms, s, m or h, 24h at most, such as 250ms")?;
+    Ok(Duration::from_millis(millis))
+}
+
+/// A size in bytes: `512B`, `16KiB`, `10MB`, or a number alone.
+fn size(text: &str) -> Result<u64, String> {
+    let units =
+        [("", 1), ("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("KB", 1_000), ("MB", 1_000_000)];
+    measure(text, &units).ok_or_else(|| "write a number of bytes, or such as 64KiB".to_owned())
+}
+
+fn measure(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let (_, factor) = units.iter().find(|(name, _)| *name == unit)?;
+    number.parse::<u64>().ok()?.checked_mul(*factor)
 }
 
 #[cfg(test)]

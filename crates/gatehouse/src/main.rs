@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match Cli::parse().command {
+        Command::Bench(args) => commands::bench::run(&args),
         Command::Demo(args) => commands::demo::run(&args),
         Command::Proxy(args) => commands::proxy::run(&args),
         Command::Run(args) => commands::run::run(&args),

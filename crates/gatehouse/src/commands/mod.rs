@@ -1,5 +1,6 @@
 //! The commands, a file each, and what they share: exit codes, colour, loading.
 
+pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod explain;

@@ -57,7 +57,7 @@ pub(crate) fn end(gateway: Gateway) -> ExitCode {
 }
 
 /// Takes as many descriptors as the system gives without asking anyone.
-fn raise_descriptors() {
+pub(super) fn raise_descriptors() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let now = getrlimit(Resource::Nofile);
     let wanted = Rlimit { current: now.maximum, maximum: now.maximum };
