@@ -26,6 +26,7 @@ end
 
 complete -c gatehouse -n "__fish_gatehouse_needs_command" -s h -l help -d 'Print help'
 complete -c gatehouse -n "__fish_gatehouse_needs_command" -s V -l version -d 'Print version'
+complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "bench" -d 'Measure a server: rate, latency, errors'
 complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "demo" -d 'Start three small origins and a gateway in front of them, to try things on'
 complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "proxy" -d 'Balance over endpoints with no configuration file'
 complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "run" -d 'Run the gateway from a configuration file'
@@ -35,6 +36,24 @@ complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "schema" -d 'Pri
 complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "explain" -d 'Say what would become of a request, and why. Nothing is sent'
 complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "test" -d 'Run the [[expect]] rows of a configuration'
 complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "health" -d 'Ask a running gateway whether it can serve'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -l rate -d 'Requests a second, each at its time; without it, a closed loop' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -l duration -d 'How long each target is measured; 10s without it, or as long as --requests take' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -l requests -d 'Measure so many requests of each target at most' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -l connections -d 'Connections at once' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -l warm-up -d 'Load that does not count, before what does' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -l timeout -d 'How long a request may take, from when it is sent' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -l threads -d 'Threads; by default as many as the load needs and there are cores' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -l method -d 'The method; GET, or POST where there is a body' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -s H -l header -d 'A field of every request; may be given several times' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -l body -d 'A file that is the body of every request' -r -F
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -l body-size -d 'A body of so many bytes, such as 64KiB' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -l against -d 'Measure this URL too, in turn with the first; may be given several times' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -l rounds -d 'In how many rounds the targets take turns; 5 without it' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -l plot -d 'Draw latency and rate into this file' -r -F
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -l json -d 'Print JSON to standard output'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -l h2 -d 'HTTP/2: not in this version'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -l h3 -d 'HTTP/3: not in this version'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -s h -l help -d 'Print help'
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand demo" -s h -l help -d 'Print help'
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand proxy" -l listen -d 'Where to listen: :PORT, IP:PORT or unix:PATH; may be given several times' -r
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand proxy" -l to -d 'An endpoint: HOST:PORT, http://HOST:PORT/base or unix:PATH; may be given several times' -r
