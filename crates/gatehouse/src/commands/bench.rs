@@ -1,5 +1,5 @@
-//! `gatehouse bench`: measures a server. What is measured and how is `rig`'s; this reads the command
-//! line, shows how it goes, and prints what was found.
+//! `gatehouse bench`: measures a server. What is measured and how is `rig`'s; this reads the
+//! command line, shows how it goes, and prints what was found.
 
 use super::{INPUT, USAGE, WORLD, complain, say};
 use crate::cli::BenchArgs;
