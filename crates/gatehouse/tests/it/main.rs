@@ -2,6 +2,7 @@
 
 mod access_log;
 mod admin;
+mod bench;
 mod bodies;
 mod commands;
 mod container;
