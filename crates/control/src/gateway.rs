@@ -144,11 +144,12 @@ impl Gateway {
         })
     }
 
-    /// Serves until it is told to end, then drains. Returns how many connections were cut.
+    /// Serves until it is told to end, then drains. Calls `ready` once a signal would be heeded.
+    /// Returns how many connections were cut.
     ///
     /// # Errors
     /// Where signals cannot be waited for.
-    pub fn serve(self) -> io::Result<usize> {
+    pub fn serve(self, ready: impl FnOnce()) -> io::Result<usize> {
         let Gateway { mut gate, admin, log, resolver, supervisor, drain, started } = self;
         let listeners = gate.addresses().into_iter().map(|(name, bind)| (name.to_owned(), bind));
         let shown = Shown {
@@ -157,7 +158,16 @@ impl Gateway {
             log_lines_lost: log.as_ref().map(AccessLog::lost).unwrap_or_default(),
             started,
         };
-        let waited = block_on(wait(&mut gate, admin, shown, drain, &supervisor))?;
+        let waited: io::Result<()> = block_on(async {
+            if let Some(admin) = admin {
+                admin.serve(shown)?;
+            }
+            let signals = Signals::new()?;
+            ready();
+            supervisor.tell(Word::Ready);
+            wait(&mut gate, signals, drain, &supervisor).await;
+            Ok(())
+        })?;
         waited?;
         drop(resolver);
         let cut = gate.join();
@@ -168,20 +178,9 @@ impl Gateway {
     }
 }
 
-/// Serves the admin interface until the gateway is told to end and has drained. A second signal
-/// cuts what is left at once.
-async fn wait(
-    gate: &mut Gate,
-    admin: Option<Admin>,
-    shown: Shown,
-    drain: Duration,
-    supervisor: &Supervisor,
-) -> io::Result<()> {
-    if let Some(admin) = admin {
-        admin.serve(shown)?;
-    }
-    let mut signals = Signals::new()?;
-    supervisor.tell(Word::Ready);
+/// Waits until the gateway is told to end and has drained. A second signal cuts what is left at
+/// once.
+async fn wait(gate: &mut Gate, mut signals: Signals, drain: Duration, supervisor: &Supervisor) {
     let mut draining = false;
     while !(draining && gate.is_drained()) {
         let until = if draining { DRAIN_LOOK } else { Duration::MAX };
@@ -198,7 +197,6 @@ async fn wait(
             }
         }
     }
-    Ok(())
 }
 
 /// How often a drain is looked at.

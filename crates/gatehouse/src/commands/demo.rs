@@ -90,7 +90,7 @@ fn demonstrate() -> io::Result<ExitCode> {
     let gateway = start(&origins, PORT).or_else(|_| start(&origins, 0))?;
     tell(&gateway, &origins);
     let keeper = Keeper::start(origins)?;
-    let code = super::run::end(gateway);
+    let code = super::run::end(gateway, || {});
     keeper.stop();
     Ok(code)
 }

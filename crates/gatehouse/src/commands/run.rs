@@ -30,13 +30,12 @@ pub(crate) fn serve(mut loaded: Loaded) -> ExitCode {
     for line in gateway.addresses() {
         eprintln!("{line}");
     }
-    eprintln!("ready");
-    end(gateway)
+    end(gateway, || eprintln!("ready"))
 }
 
 /// Serves to the end and says how it went.
-pub(crate) fn end(gateway: Gateway) -> ExitCode {
-    match gateway.serve() {
+pub(crate) fn end(gateway: Gateway, ready: impl FnOnce()) -> ExitCode {
+    match gateway.serve(ready) {
         Ok(0) => {
             eprintln!("drained");
             ExitCode::SUCCESS
