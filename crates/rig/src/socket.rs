@@ -43,7 +43,7 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
     Ok((listener.into(), address))
 }
 
-/// Binds a port without listening: nobody is given it by chance, it refuses connections, and whoever
+/// Binds a port without listening: nobody is given it by chance, it refuses connections, and who
 /// knows it can still listen there. Port 0 asks for a free one.
 ///
 /// # Errors

@@ -37,7 +37,7 @@ fn the_smallest_example_runs() {
 fn flags(origins: &[Origin; 2]) -> Vec<String> {
     let [a, b] = origins.each_ref().map(|origin| origin.address().to_string());
     let flags = ["proxy", "--listen", "127.0.0.1:0", "--listen", "[::]:0", "--to", &a, "--to", &b];
-    let more = ["--balance", "least-request", "--admin", "127.0.0.1:0", "--workers", "1"];
+    let more = ["--balance", "weighted-round-robin", "--admin", "127.0.0.1:0", "--workers", "1"];
     flags.into_iter().chain(more).map(str::to_owned).collect()
 }
 
@@ -59,7 +59,10 @@ fn flags_can_be_printed_as_the_file_that_runs_the_same() {
     let printed = run(&arguments, Path::new("/"));
     assert_eq!(printed.status.code(), Some(0));
     let text = String::from_utf8(printed.stdout).expect("a text");
-    assert!(text.contains("balance = \"least-request\"") && text.contains("workers = 1"), "{text}");
+    assert!(
+        text.contains("balance = \"weighted-round-robin\"") && text.contains("workers = 1"),
+        "{text}"
+    );
     let gateway = Gateway::start(BINARY, &text);
     assert_eq!(names(&gateway, "main").len(), 2);
     assert_eq!(names(&gateway, "main-2").len(), 2);
