@@ -64,7 +64,7 @@ fn the_percentiles_of_a_known_distribution_are_right() {
         for latency in [&measured.response, &measured.service] {
             assert_eq!(latency.count(), measured.tally.answered);
             assert!(latency.min() >= 5 * MS, "{measured:?}");
-            let (median, most) = (latency.within(0.5), latency.within(0.8));
+            let (median, most) = (latency.within(0.5), latency.within(0.7));
             assert!(median >= 5 * MS && median <= most && most < 100 * MS, "{measured:?}");
             let (high, mean) = (latency.within(0.95), latency.mean());
             assert!(high >= 100 * MS && high <= latency.max(), "{measured:?}");
@@ -108,7 +108,8 @@ fn the_open_loop_shows_an_overload_that_the_closed_loop_hides() {
     assert!(open.tally.unsent >= 250, "{:?}", open.tally);
     assert!(open.lower_bounds >= open.tally.unsent);
     assert_eq!(open.response.count(), 600);
-    let (asked, hidden) = (open.response.within(0.99), closed.response.within(0.99));
+    // One pause of a busy machine is felt by all four connections: a fiftieth of the requests.
+    let (asked, hidden) = (open.response.within(0.99), closed.response.within(0.95));
     assert!(asked >= 600 * MS && asked > 3 * hidden, "open {asked:?}, closed {hidden:?}");
     assert!(open.service.within(0.5) < asked / 3);
     assert_eq!(closed.missed_rate(), None);
@@ -224,10 +225,13 @@ fn bytes_that_nobody_asked_for_are_malformed() {
     let script = Script::new().expect_head().send(answer).wait(20 * MS).send("more");
     let origin = ScriptedOrigin::each(script);
     let bench = bench(origin.address(), "/");
-    let bench = Bench { pace: Pace::Open(10), connections: 1, duration: 500 * MS, ..bench };
-    let tally = report(&bench).targets.remove(0).tally;
-    assert_eq!((tally.answered, tally.statuses[2]), (5, 5), "{tally:?}");
-    assert!(tally.malformed >= 4, "{tally:?}");
+    // One request, and then nothing for as long as the next would take to be due.
+    let tally =
+        report(&Bench { pace: Pace::Open(1), requests: Some(1), duration: 9000 * MS, ..bench })
+            .targets
+            .remove(0)
+            .tally;
+    assert_eq!((tally.sent, tally.answered, tally.malformed), (1, 1, 1), "{tally:?}");
 }
 
 #[test]
@@ -235,8 +239,10 @@ fn an_idle_connection_that_was_closed_is_opened_again_and_no_fault() {
     let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     let origin = ScriptedOrigin::each(Script::new().expect_head().send(answer).close());
     let bench = bench(origin.address(), "/");
-    let measured = measured(&Bench { pace: Pace::Open(10), connections: 2, ..bench });
-    assert_eq!((measured.tally.answered, measured.tally.failed()), (10, 0));
+    // Each connection has half a second to hear of its end.
+    let bench = Bench { pace: Pace::Open(4), connections: 2, duration: 1500 * MS, ..bench };
+    let measured = measured(&bench);
+    assert_eq!((measured.tally.answered, measured.tally.failed()), (6, 0));
 }
 
 #[test]

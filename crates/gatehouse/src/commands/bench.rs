@@ -31,6 +31,8 @@ const CONNECTIONS_A_THREAD: u32 = 64;
 const RATE_A_THREAD: u64 = 50_000;
 /// A larger body is refused: every byte of it is in memory.
 const BODY_BYTES_MAX: u64 = 256 << 20;
+/// A progress line that is longer would not stay one line.
+const COLUMNS: usize = 79;
 /// Fields that are written from what else is said.
 const OWN_FIELDS: [&str; 2] = ["content-length", "transfer-encoding"];
 
@@ -73,7 +75,8 @@ fn measure(args: &BenchArgs) -> Result<Report, Trouble> {
     let shows = io::stderr().is_terminal();
     let run = bench.run(&stop, |progress: &Progress<'_>| {
         if shows {
-            complain(&format!("\r\x1b[K{progress}"));
+            let line: String = progress.to_string().chars().take(COLUMNS).collect();
+            complain(&format!("\r\x1b[K{line}"));
         }
     });
     if shows {
@@ -259,6 +262,7 @@ fn target_json(measured: &Measured, base: &Measured) -> Json {
         ("own_cpu_us_per_answer", micros(measured.cpu_per_answer())),
         ("own_cpu_share", Json::Number(measured.cpu_share())),
         ("ratio_to_first", ratio_json(measured, base)),
+        ("rounds", rounds_json(measured)),
         ("over_time", points_json(measured)),
     ])
 }
@@ -330,10 +334,21 @@ fn ratio_json(measured: &Measured, base: &Measured) -> Json {
     ])
 }
 
+fn rounds_json(measured: &Measured) -> Json {
+    Json::list(measured.rounds.iter().map(|round| {
+        Json::object([
+            ("rate", Json::Number(round.rate)),
+            ("p50_us", micros(round.p50)),
+            ("p99_us", micros(round.p99)),
+        ])
+    }))
+}
+
 fn points_json(measured: &Measured) -> Json {
     Json::list(measured.points.iter().map(|point| {
         Json::object([
             ("at_seconds", Json::Number(point.at.as_secs_f64())),
+            ("seconds", Json::Number(point.width.as_secs_f64())),
             ("answered", Json::Count(point.answered)),
             ("failed", Json::Count(point.failed)),
             ("p50_us", micros(point.p50)),
