@@ -145,7 +145,9 @@ impl<'a> Leg<'a> {
     fn progress(&self, lately: &VecDeque<Tick>, now: u64, failed: u64) -> Progress<'_> {
         let mut all = Moment::new();
         lately.iter().for_each(|tick| all.merge(&tick.answered));
-        let span = LATELY.min(Duration::from_nanos(now)).max(TICK);
+        // A tick tells of the time before it.
+        let first = lately.front().map_or(now, |tick| tick.at);
+        let span = Duration::from_nanos(now.saturating_sub(first)) + TICK;
         Progress {
             target: &self.target.name,
             share: (now as f64 / self.course.end as f64).min(1.0),
