@@ -11,6 +11,7 @@ mod date;
 mod exchange;
 mod forwarded;
 pub mod gate;
+mod hop;
 mod lease;
 mod line;
 pub mod log;

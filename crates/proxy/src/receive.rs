@@ -3,6 +3,7 @@
 use crate::admit::Admitted;
 use crate::attempts::Lost;
 use crate::client::{Client, Wrote};
+use crate::hop::{self, Upgrade};
 use crate::lease::Lease;
 use crate::send::{Upload, UploadState};
 use crate::trace::Trace;
@@ -132,16 +133,8 @@ async fn pass_on(
         return Ok(());
     }
     let fields = &mut heads.answer.fields;
-    crate::send::strip_connection(fields);
-    let hop = [
-        Known::Connection,
-        Known::KeepAlive,
-        Known::ProxyConnection,
-        Known::TransferEncoding,
-        Known::ContentLength,
-        Known::Upgrade,
-    ];
-    hop.into_iter().for_each(|known| fields.remove(known));
+    hop::strip(fields, Upgrade::Drop);
+    fields.remove(Known::ContentLength);
     let mut text = Vec::with_capacity(256);
     encode::response(&heads.answer, &mut text);
     let deadline = now().after(timeouts.idle);

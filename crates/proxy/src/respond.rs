@@ -2,10 +2,11 @@
 
 use crate::admit::{Admitted, Own};
 use crate::client::{Client, Wrote};
+use crate::hop::{self, Upgrade};
 use crate::lease::Complete;
 use crate::own::{self, Content, Ending};
 use crate::receive::Answered;
-use crate::send::{Upload, UploadState, strip_connection};
+use crate::send::{Upload, UploadState};
 use crate::trace::Trace;
 use crate::tunnel;
 use crate::worker::{Heads, Worker};
@@ -95,16 +96,7 @@ fn prepare(worker: &Worker, heads: &mut Heads, admitted: &Admitted, keep: bool) 
     let version = heads.request.version;
     let answer = &mut heads.answer;
     let fields = &mut answer.fields;
-    strip_connection(fields);
-    let hop = [
-        Known::Connection,
-        Known::KeepAlive,
-        Known::ProxyConnection,
-        Known::TransferEncoding,
-        Known::Upgrade,
-        Known::Te,
-    ];
-    hop.into_iter().for_each(|known| fields.remove(known));
+    hop::strip(fields, Upgrade::Drop);
     if answer.status == 204 {
         fields.remove(Known::ContentLength);
     }

@@ -4,6 +4,7 @@
 use crate::admit::Admitted;
 use crate::client::{Client, ClientIo};
 use crate::forwarded;
+use crate::hop::{self, Upgrade};
 use crate::lease::Lease;
 use crate::worker::Worker;
 use gatehouse_core::failure::{Failure, Kind, Step};
@@ -52,7 +53,7 @@ pub(crate) fn rewrite(
         path.extend_from_slice(head.text(query));
     }
     let upgrade = keeps_upgrade(head);
-    strip_hop_by_hop(head, upgrade);
+    hop::strip(&mut head.fields, if upgrade { Upgrade::Keep } else { Upgrade::Drop });
     drop_aliases(&mut head.fields, forward);
     forwarded::write(client, &mut head.fields, head.authority);
     head.fields.join(Known::Via, b"Via", |line| line.extend_from_slice(b"1.1 gatehouse"));
@@ -112,73 +113,6 @@ fn keeps_upgrade(head: &RequestHead) -> bool {
         && head.method() == Method::Get
         && head.asks_upgrade()
         && !h2c()
-}
-
-/// RFC 9110 section 7.6.1. Fields that frame, route, forward or authenticate stay, whatever
-/// `Connection` lists.
-fn strip_hop_by_hop(head: &mut RequestHead, upgrade: bool) {
-    strip_connection(&mut head.fields);
-    let hop = [
-        Known::KeepAlive,
-        Known::ProxyConnection,
-        Known::Te,
-        Known::TransferEncoding,
-        Known::Connection,
-    ];
-    hop.into_iter().for_each(|known| head.fields.remove(known));
-    if !upgrade && head.fields.has(Known::Upgrade) {
-        head.fields.remove(Known::Upgrade);
-        head.fields.remove_named(b"http2-settings");
-    }
-}
-
-/// Takes out what `Connection` lists.
-pub(crate) fn strip_connection(fields: &mut Fields) {
-    let named = |fields: &Fields, name: &[u8]| {
-        fields.all(Known::Connection).any(|value| lists_token(value, name))
-    };
-    let plain = |value: &[u8]| {
-        tokens(value).all(|token| {
-            [&b"close"[..], b"keep-alive", b"upgrade"]
-                .iter()
-                .any(|word| token.eq_ignore_ascii_case(word))
-        })
-    };
-    if !fields.has(Known::Connection) || fields.all(Known::Connection).all(plain) {
-        return;
-    }
-    // Rare: a few allocations, bounded by the head's size.
-    let listed: Vec<Vec<u8>> = fields
-        .iter()
-        .filter(|(name, _)| named(fields, name) && !survives(Known::of(name)))
-        .map(|(name, _)| name.to_vec())
-        .collect();
-    listed.iter().for_each(|name| fields.remove_named(name));
-}
-
-/// End-to-end fields that `Connection` may not take out.
-fn survives(known: Known) -> bool {
-    matches!(
-        known,
-        Known::Host
-            | Known::ContentLength
-            | Known::TransferEncoding
-            | Known::Connection
-            | Known::Upgrade
-            | Known::Expect
-            | Known::Via
-            | Known::Forwarded
-            | Known::XForwardedFor
-            | Known::XForwardedProto
-            | Known::XForwardedHost
-            | Known::XForwardedOther
-            | Known::Authorization
-            | Known::ProxyAuthorization
-            | Known::Cookie
-            | Known::SetCookie
-            | Known::Date
-            | Known::ContentType
-    )
 }
 
 /// Drops fields whose name is one the gateway sets but for its underscores: origins that turn

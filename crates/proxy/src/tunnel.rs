@@ -2,9 +2,9 @@
 
 use crate::admit::Admitted;
 use crate::client::{Client, Wrote};
+use crate::hop::{self, Upgrade};
 use crate::receive::Answered;
 use crate::respond::After;
-use crate::send::strip_connection;
 use crate::trace::Trace;
 use crate::worker::{Heads, Worker};
 use gatehouse_core::failure::{Failure, Kind, Step};
@@ -27,15 +27,8 @@ pub(crate) async fn switch(
 ) -> Result<After, Failure> {
     let idle = admitted.forward().map(|forward| forward.timeouts.idle).unwrap_or_default();
     let fields = &mut heads.answer.fields;
-    strip_connection(fields);
-    let hop = [
-        Known::Connection,
-        Known::KeepAlive,
-        Known::ProxyConnection,
-        Known::TransferEncoding,
-        Known::ContentLength,
-    ];
-    hop.into_iter().for_each(|known| fields.remove(known));
+    hop::strip(fields, Upgrade::Keep);
+    fields.remove(Known::ContentLength);
     admitted.route().response_edits.apply(fields);
     fields.append(b"Connection", b"upgrade");
     let mut text = worker.buffers.take_text();

@@ -7,6 +7,8 @@ pub mod request;
 pub mod response;
 mod target;
 
+use gatehouse_core::message::{Fields, Known};
+
 pub use body::{BodyError, Decoder};
 pub use request::{ReadError, RequestLimits};
 pub use response::AnswerError;
@@ -26,4 +28,14 @@ pub(crate) fn may_hold_end(bytes: &[u8], scanned: usize) -> bool {
         }
     }
     false
+}
+
+/// The most members `Connection` may list: each is looked for among all fields.
+pub const CONNECTION_MEMBERS_MAX: usize = 64;
+
+/// Whether `Connection` lists more than anybody needs.
+pub(crate) fn lists_too_much(fields: &Fields) -> bool {
+    let commas = |value: &[u8]| value.iter().filter(|byte| **byte == b',').count() + 1;
+    fields.has(Known::Connection)
+        && fields.all(Known::Connection).map(commas).sum::<usize>() > CONNECTION_MEMBERS_MAX
 }

@@ -1,6 +1,6 @@
 //! A request head: read within limits, its framing unambiguous (RFC 9112 sections 3, 6 and 11.2).
 
-use super::{FIELDS_MAX, fields, may_hold_end, target};
+use super::{FIELDS_MAX, fields, lists_too_much, may_hold_end, target};
 use crate::buffer::Inbox;
 use crate::socket::Stream;
 use gatehouse_core::message::{
@@ -182,6 +182,9 @@ fn judge_framing(head: &mut RequestHead) -> Result<(), ReadError> {
         (false, true) => length(fields)?,
         (true, false) => chunked(fields, head.version)?,
     };
+    if lists_too_much(fields) {
+        return Err(ReadError::Malformed("connection lists too many members"));
+    }
     let asks = |token| fields.all(Known::Connection).any(|value| lists_token(value, token));
     head.keep_alive = match head.version {
         Version::Http11 => !(fields.has(Known::Connection) && asks(b"close")),
@@ -372,6 +375,16 @@ mod tests {
         assert_eq!(read("GET / HTTP/1.2\r\nHost: a\r\n\r\n").unwrap_err(), ReadError::Version);
         let connect = "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n";
         assert_eq!(read(connect).unwrap_err(), ReadError::Method);
+    }
+
+    #[test]
+    fn a_connection_that_lists_too_much_is_refused() {
+        let listing = |count| {
+            let members = vec!["x"; count].join(",");
+            read(&format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: {members}\r\n\r\n"))
+        };
+        assert!(listing(64).is_ok());
+        assert!(matches!(listing(65), Err(ReadError::Malformed(_))));
     }
 
     #[test]

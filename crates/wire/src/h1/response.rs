@@ -1,6 +1,6 @@
 //! An answer's head: read within limits, its framing unambiguous (RFC 9112 sections 4 and 6).
 
-use super::{FIELDS_MAX, fields, may_hold_end};
+use super::{FIELDS_MAX, fields, lists_too_much, may_hold_end};
 use crate::buffer::Inbox;
 use crate::socket::Stream;
 use gatehouse_core::message::{
@@ -146,6 +146,9 @@ fn judge_framing(head: &mut ResponseHead, asked: Method) -> Result<(), AnswerErr
     };
     let bodiless = asked == Method::Head || matches!(head.status, 100..200 | 204 | 304);
     head.body = if bodiless { BodyLength::None } else { framed };
+    if lists_too_much(fields) {
+        return Err(AnswerError::Malformed("connection lists too many members"));
+    }
     let asks = |token| fields.all(Known::Connection).any(|value| lists_token(value, token));
     let kept = match head.version {
         Version::Http11 => !(fields.has(Known::Connection) && asks(b"close")),
