@@ -1,5 +1,6 @@
 //! The data path over an in-memory network with a paused clock. Each test states one fact.
 
+mod allocations;
 mod back_pressure;
 mod bench;
 mod closing;
