@@ -72,7 +72,7 @@ GATEHOUSE = """
 workers = 1
 
 [log]
-access = {{ format = "off" }}
+access = {{ {access} }}
 
 [listeners.web]
 bind = "{host}:{port}"
@@ -241,9 +241,10 @@ def haproxy(name="haproxy", splice=""):
     return Server(name, version, [binary, "-db", "-f", "{config}"], HAPROXY, splice=splice)
 
 
-def gatehouse(binary):
+def gatehouse(binary, name="gatehouse", access='format = "off"'):
     version = text_of(str(binary), "--version").strip() or "unknown"
-    return Server("gatehouse", version, [str(binary), "run", "-c", "{config}"], GATEHOUSE)
+    arguments = [str(binary), "run", "-c", "{config}"]
+    return Server(name, version, arguments, GATEHOUSE, access=access)
 
 
 def end_on_signals():
