@@ -24,11 +24,16 @@ impl Lost {
     }
 }
 
+/// Endpoints that are tried one after another where each refuses the connection at once. Nothing
+/// was sent, so trying costs little, and giving up before a live one would fail for no reason.
+const REFUSED_MAX: usize = 8;
+
 /// Counts attempts and says whether another may follow.
 #[derive(Debug)]
 pub(crate) struct Attempts {
     retry: Retry,
     left: u8,
+    untried: usize,
     tried: Tried,
     repeatable: bool,
     fresh: bool,
@@ -37,10 +42,12 @@ pub(crate) struct Attempts {
 impl Attempts {
     pub fn new(admitted: &Admitted, head: &RequestHead) -> Attempts {
         let retry = admitted.upstream_plan().retry;
+        let endpoints = admitted.view().upstream(admitted.upstream()).endpoints.list().len();
         let repeatable = head.method().is_idempotent() && head.body == BodyLength::None;
         Attempts {
             retry,
             left: retry.attempts,
+            untried: endpoints.min(REFUSED_MAX),
             tried: Tried::default(),
             repeatable: repeatable && !head.asks_upgrade(),
             fresh: false,
@@ -62,11 +69,16 @@ impl Attempts {
         self.fresh
     }
 
-    /// Allows another attempt, or gives the failure back.
+    /// Allows another attempt, or gives the failure back. A refused connection does not count
+    /// while there is an endpoint that was not tried yet.
     pub fn allow(&mut self, lost: Lost) -> Result<(), Failure> {
+        self.untried = self.untried.saturating_sub(1);
+        let kind = lost.failure.kind;
+        let refused = matches!(kind, Kind::ConnectRefused | Kind::ConnectFailed);
+        let free = refused && self.untried > 0 && self.retry.attempts > 0;
         let allowed = lost.intact
-            && self.left > 0
-            && match lost.failure.kind {
+            && (free || self.left > 0)
+            && match kind {
                 Kind::ConnectRefused | Kind::ConnectFailed | Kind::ConnectTimeout => {
                     self.retry.on_connect
                 }
@@ -76,9 +88,10 @@ impl Attempts {
                 _ => false,
             };
         let Some(endpoint) = lost.endpoint.filter(|_| allowed) else { return Err(lost.failure) };
-        self.left -= 1;
+        self.left = self.left.saturating_sub(1);
         self.tried.add(endpoint);
-        self.fresh = true;
+        // One kept connection has died: the others are likely to be as old.
+        self.fresh |= kind == Kind::UpstreamClosed;
         Ok(())
     }
 }

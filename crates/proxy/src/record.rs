@@ -11,7 +11,7 @@ use gatehouse_wire::timer::now;
 
 /// Counts an exchange and writes its line.
 pub(crate) fn record(worker: &Worker, client: &Client, head: &RequestHead, trace: &Trace) {
-    let took = now().since(trace.started);
+    let took = trace.ended.unwrap_or_else(now).since(trace.started);
     let view = trace.view.clone().unwrap_or_else(|| worker.view());
     let meter = view.meter(&worker.meters, trace.route);
     meter.classes[usize::from(trace.status / 100).min(5)].add(1);

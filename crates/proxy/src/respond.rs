@@ -72,12 +72,14 @@ pub(crate) async fn respond(
         }
         return cut(failure, &download, length, framing, heads.answer.status, trace);
     }
+    let ended = now();
     trace.status = heads.answer.status;
+    trace.ended = Some(ended);
     let done = upload.state() == UploadState::Done;
     let kept_alive = heads.answer.keep_alive && !worker.draining.get();
     let complete = Complete::of(done, true, kept_alive, &lease);
     if let Some(complete) = complete {
-        lease.finish(complete, now());
+        lease.finish(complete, ended);
     } else {
         drop(lease);
     }
@@ -329,6 +331,7 @@ pub(crate) async fn failure(
 async fn write_own(client: &mut Client, text: &[u8], trace: &mut Trace) -> Wrote {
     let deadline = now().after(OWN_ANSWER_TIMEOUT);
     let wrote = client.io.write(&mut client.timer, text, deadline).await;
+    trace.ended = Some(now());
     let kind = match wrote {
         Wrote::All => return wrote,
         Wrote::Gone => Kind::ClientGone,

@@ -18,6 +18,9 @@ pub(crate) struct Trace {
     pub read: Option<Moment>,
     /// When the answer's head was there.
     pub answered: Option<Moment>,
+    /// When the answer's last byte was written; what the connection does after is not the
+    /// exchange's.
+    pub ended: Option<Moment>,
     pub view: Option<Rc<View>>,
     pub route: Option<RouteId>,
     pub upstream: Option<UpstreamId>,
@@ -40,6 +43,7 @@ impl Trace {
             started,
             read: None,
             answered: None,
+            ended: None,
             view: None,
             route: None,
             upstream: None,

@@ -75,19 +75,50 @@ fn a_connect_that_times_out_moves_to_the_next_endpoint() {
 }
 
 #[test]
-fn no_more_attempts_are_made_than_configured() {
-    for attempts in [0, 1, 4] {
+fn every_endpoint_that_refuses_is_asked_once_and_no_more() {
+    for (attempts, asked) in [(0, 1), (1, 8), (4, 8)] {
         let retry = Retry { attempts, ..Retry::default() };
         with(Setup { retry, ..setup(8) }, async |bench| {
             let mut client = bench.client();
             client.say(get("/")).await;
             assert!(client.hear_message().await.0.starts_with("HTTP/1.1 502 "));
-            assert!(bench.log().contains(&format!("\"attempts\":{}", attempts + 1)));
+            assert!(bench.log().contains(&format!("\"attempts\":{asked}")));
             let picked = bench.endpoints.list().iter().map(|one| one.vitals.picked());
             assert!(picked.clone().all(|count| count <= 1), "one was asked twice");
-            assert_eq!(picked.sum::<u64>(), u64::from(attempts) + 1);
+            assert_eq!(picked.sum::<u64>(), asked);
         });
     }
+}
+
+#[test]
+fn a_live_endpoint_behind_many_that_refuse_is_found() {
+    with(setup(7), async |bench| {
+        let (mut origin, mut client) = (bench.origin(7), bench.client());
+        client.say(get("/")).await;
+        let mut at_origin = origin.accept().await;
+        at_origin.hear_head().await;
+        at_origin.say(ok("seven")).await;
+        assert_eq!(client.hear_message().await.1, "seven");
+    });
+}
+
+#[test]
+fn a_refused_connection_does_not_pass_over_kept_ones() {
+    with(setup(2), async |bench| {
+        let (mut origin, mut client) = (bench.origin(2), bench.client());
+        let mut kept = None;
+        for _ in 0..4 {
+            client.say(get("/")).await;
+            if kept.is_none() {
+                kept = Some(origin.accept().await);
+            }
+            let at_origin = kept.as_mut().expect("it was accepted");
+            at_origin.hear_head().await;
+            at_origin.say(ok("two")).await;
+            assert_eq!(client.hear_message().await.1, "two");
+        }
+        assert_eq!(bench.gate.idle_connections(), 1);
+    });
 }
 
 #[test]

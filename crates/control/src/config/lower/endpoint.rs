@@ -88,6 +88,9 @@ fn parse_authority(text: &str, default_port: Option<u16>) -> Result<Address, Str
             _ => Ok(Address::Ip(address)),
         };
     }
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!("write \"127.0.0.1:{text}\" for a port of this machine"));
+    }
     if text.contains('@') {
         return Err("an endpoint carries no user and password".to_owned());
     }

@@ -137,8 +137,14 @@ static RETRY: Section = Section {
     heading: "retry = { … }",
     doc: "When a request is tried again, on another endpoint while one is ready.",
     keys: &[
-        key("attempts", Shape::Count { min: 0, max: 10 }, "2", "How many further times.")
-            .default("2"),
+        key(
+            "attempts",
+            Shape::Count { min: 0, max: 10 },
+            "2",
+            "How many further times. Unless it is 0, endpoints that refuse the connection are asked \
+             one after another, each once, up to eight.",
+        )
+        .default("2"),
         key("on", Shape::List { of: &Shape::Words(RETRY_ON) }, "[\"connect\"]", "After what.")
             .default("[\"connect\", \"reset\"]"),
         later("budget", "The share of requests that may be retries."),
