@@ -141,8 +141,8 @@ static RETRY: Section = Section {
             "attempts",
             Shape::Count { min: 0, max: 10 },
             "2",
-            "How many further times. Unless it is 0, endpoints that refuse the connection are asked \
-             one after another, each once, up to eight.",
+            "How many further times. Unless it is 0, endpoints that refuse the connection are \
+             asked one after another, each once, up to eight.",
         )
         .default("2"),
         key("on", Shape::List { of: &Shape::Words(RETRY_ON) }, "[\"connect\"]", "After what.")
