@@ -119,10 +119,6 @@ pub enum Kind {
     NoEndpoint,
     /// All endpoints are at their cap.
     EndpointsAtCap,
-    /// The gateway is shutting down.
-    Draining,
-    /// The gateway's own ceiling (connections, memory) is reached.
-    Overloaded,
     /// The endpoint refused the connection.
     ConnectRefused,
     /// The endpoint could not be reached.
@@ -315,20 +311,6 @@ impl Kind {
                 "connection_limit_reached",
                 "endpoints-at-cap",
                 "all endpoints are at their connection cap",
-            ),
-            Kind::Draining => facts(
-                Gateway,
-                503,
-                "proxy_internal_response",
-                "draining",
-                "the gateway is shutting down",
-            ),
-            Kind::Overloaded => facts(
-                Gateway,
-                503,
-                "connection_limit_reached",
-                "overloaded",
-                "the gateway is at its limit",
             ),
             Kind::ConnectRefused => facts(
                 Upstream,

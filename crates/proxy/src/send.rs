@@ -181,20 +181,10 @@ pub(crate) fn send(
 ) -> Upload {
     let endpoint = lease.pick().endpoint();
     let mut text = worker.buffers.take_text();
-    text.extend_from_slice(head.text(head.method_text));
-    text.push(b' ');
-    if outbound.path != b"*" {
-        text.extend_from_slice(endpoint.base_path.as_bytes());
-    }
-    text.extend_from_slice(&outbound.path);
-    text.extend_from_slice(b" HTTP/1.1\r\n");
-    if !head.fields.has(Known::Host) {
-        text.extend_from_slice(b"Host: ");
-        let own = head.text(head.authority);
-        text.extend_from_slice(if own.is_empty() { endpoint.authority.as_bytes() } else { own });
-        text.extend_from_slice(b"\r\n");
-    }
-    encode::fields(&head.fields, &mut text);
+    let base: &[u8] = if outbound.path == b"*" { b"" } else { endpoint.base_path.as_bytes() };
+    let own = head.text(head.authority);
+    let host = if own.is_empty() { endpoint.authority.as_bytes() } else { own };
+    encode::request(head, base, &outbound.path, host, &mut text);
     let framing = if head.body == BodyLength::Chunked { Framing::Chunked } else { Framing::Plain };
     let pump =
         Pump::new(text, Decoder::new(head.body), framing).at_most(admitted.body_bytes_max(client));

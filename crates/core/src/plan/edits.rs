@@ -1,6 +1,6 @@
 //! Edits of header fields, compiled from the configuration.
 
-use crate::message::{Fields, Known};
+use crate::message::Fields;
 
 /// One field to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,10 +39,5 @@ impl Edits {
         for edit in &self.add {
             fields.append(edit.name.as_bytes(), edit.value.as_bytes());
         }
-    }
-
-    /// Whether a field of this kind is set by them.
-    pub fn sets(&self, known: Known) -> bool {
-        self.set.iter().any(|edit| Known::of(edit.name.as_bytes()) == known)
     }
 }

@@ -1,6 +1,6 @@
 //! Heads as they are written: one pass over the runs that edits have left.
 
-use gatehouse_core::message::{Fields, RequestHead, ResponseHead, Version};
+use gatehouse_core::message::{Fields, Known, RequestHead, ResponseHead, Version};
 
 /// How a body is framed on its way out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,12 +12,19 @@ pub enum Framing {
     Chunked,
 }
 
-/// Appends a request head: method, target, fields as edited, empty line.
-pub fn request(head: &RequestHead, target: &[u8], out: &mut Vec<u8>) {
+/// Appends a request head: method, `base` and `target` as one, `host` where the fields have none,
+/// fields as edited, empty line.
+pub fn request(head: &RequestHead, base: &[u8], target: &[u8], host: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(head.text(head.method_text));
     out.push(b' ');
+    out.extend_from_slice(base);
     out.extend_from_slice(target);
     out.extend_from_slice(b" HTTP/1.1\r\n");
+    if !head.fields.has(Known::Host) {
+        out.extend_from_slice(b"Host: ");
+        out.extend_from_slice(host);
+        out.extend_from_slice(b"\r\n");
+    }
     fields(&head.fields, out);
 }
 

@@ -176,7 +176,7 @@ fn a_request_head_that_is_accepted_reads_the_same_when_it_is_written_again() {
             target.extend_from_slice(head.text(query));
         }
         out.clear();
-        encode::request(&head, &target, &mut out);
+        encode::request(&head, b"", &target, b"a", &mut out);
         let end_again = request::parse(&out, &LIMITS, &mut again);
         if !head.fields.has(Known::Host) {
             // HTTP/1.0 is written as 1.1, which has to name a host: the gateway adds one.
