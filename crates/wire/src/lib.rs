@@ -5,10 +5,12 @@
 //! alone, so that the driver underneath can change.
 
 pub mod buffer;
+pub mod client_hello;
 pub mod h1;
 #[cfg(feature = "memory")]
 pub mod memory;
 pub mod net;
+pub mod proxy_header;
 pub mod pump;
 pub mod socket;
 mod sys;

@@ -105,7 +105,7 @@ const BODIES: [&str; 4] = [
 ];
 
 /// Runs `trial` with one seed after another until the time is up.
-fn fuzz(name: &str, mut trial: impl FnMut(&mut Chance)) {
+pub fn fuzz(name: &str, mut trial: impl FnMut(&mut Chance)) {
     let number = |key: &str| std::env::var(key).ok().and_then(|text| text.parse::<u64>().ok());
     let wait = Duration::from_secs(number("GATEHOUSE_FUZZ_SECONDS").unwrap_or(1));
     let clock = Instant::now();

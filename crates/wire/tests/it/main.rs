@@ -1,4 +1,6 @@
-//! HTTP/1.1 parsing and writing under arbitrary bytes.
+//! What is parsed and written, under arbitrary bytes.
 
+mod client_hello;
 mod fuzz;
 mod oracle;
+mod proxy_header;
