@@ -2,72 +2,74 @@
 
 use crate::client::Client;
 use crate::route::Routed;
-use crate::worker::{View, Worker};
+use crate::worker::{UpstreamView, View, Worker};
 use gatehouse_core::failure::{Failure, Kind, Step};
 use gatehouse_core::message::{BodyLength, RequestHead};
 use gatehouse_core::plan::{Action, Forward, RoutePlan, TemplateFacts, UpstreamId, UpstreamPlan};
+use std::rc::Rc;
 
 /// What becomes of a request whose route is known.
-pub(crate) enum Decision {
+pub(crate) enum Decision<'v> {
     /// It goes to an upstream.
-    Forward(Admitted),
+    Forward(Admitted<'v>),
     /// The gateway answers by itself.
-    Answer(Own),
+    Answer(Own<'v>),
 }
 
-/// Proof that the route's policies let the request through.
-pub(crate) struct Admitted {
-    routed: Routed,
+/// Proof that the route's policies let the request through to an upstream.
+#[derive(Clone, Copy)]
+pub(crate) struct Admitted<'v> {
+    view: &'v View,
+    route: &'v RoutePlan,
+    forward: &'v Forward,
     upstream: UpstreamId,
 }
 
-impl Admitted {
-    pub fn view(&self) -> &View {
-        self.routed.view()
-    }
-
-    pub fn route(&self) -> &RoutePlan {
-        self.view().plan.route(self.routed.id())
+impl<'v> Admitted<'v> {
+    pub fn route(&self) -> &'v RoutePlan {
+        self.route
     }
 
     pub fn upstream(&self) -> UpstreamId {
         self.upstream
     }
 
-    pub fn upstream_plan(&self) -> &UpstreamPlan {
-        self.view().plan.upstream(self.upstream)
+    pub fn upstream_plan(&self) -> &'v UpstreamPlan {
+        self.view.plan.upstream(self.upstream)
     }
 
-    /// How to forward. Only [`admit`] makes an `Admitted`, and only for a route that forwards.
-    pub fn forward(&self) -> Option<&Forward> {
-        match &self.route().action {
-            Action::Forward(forward) => Some(forward),
-            Action::Redirect(_) | Action::Respond(_) => None,
-        }
+    /// Who can answer for the upstream, and this worker's connections to each.
+    pub fn upstream_view(&self) -> &'v Rc<UpstreamView> {
+        self.view.upstream(self.upstream)
+    }
+
+    /// How to forward.
+    pub fn forward(&self) -> &'v Forward {
+        self.forward
     }
 
     /// Bytes a request body may have.
     pub fn body_bytes_max(&self, client: &Client) -> Option<u64> {
-        self.route().body_bytes_max.or(client.limits().body_bytes_max)
+        self.route.body_bytes_max.or(client.limits().body_bytes_max)
     }
 }
 
 /// An answer of the gateway's own that is no failure.
-pub(crate) struct Own {
-    pub routed: Routed,
+pub(crate) struct Own<'v> {
+    pub route: &'v RoutePlan,
     pub status: u16,
     /// `Location`, in the worker's scratch text.
     pub location: bool,
 }
 
 /// Applies the route's policies.
-pub(crate) fn admit(
+pub(crate) fn admit<'v>(
     worker: &Worker,
     client: &Client,
     head: &RequestHead,
-    routed: Routed,
-) -> Result<Decision, Failure> {
-    let route = routed.view().plan.route(routed.id());
+    routed: Routed<'v>,
+) -> Result<Decision<'v>, Failure> {
+    let route = routed.plan();
     let body_max = route.body_bytes_max.or(client.limits().body_bytes_max);
     if let (BodyLength::Known(length), Some(most)) = (head.body, body_max)
         && length > most
@@ -77,7 +79,8 @@ pub(crate) fn admit(
     let (status, location) = match &route.action {
         Action::Forward(forward) => {
             let upstream = forward.target.choose(&mut worker.chance.borrow_mut());
-            return Ok(Decision::Forward(Admitted { routed, upstream }));
+            let view = routed.view();
+            return Ok(Decision::Forward(Admitted { view, route, forward, upstream }));
         }
         Action::Redirect(redirect) => {
             let mut scratch = worker.scratch.borrow_mut();
@@ -93,5 +96,5 @@ pub(crate) fn admit(
         }
         Action::Respond(respond) => (respond.status, false),
     };
-    Ok(Decision::Answer(Own { routed, status, location }))
+    Ok(Decision::Answer(Own { route, status, location }))
 }

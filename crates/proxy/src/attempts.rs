@@ -40,9 +40,9 @@ pub(crate) struct Attempts {
 }
 
 impl Attempts {
-    pub fn new(admitted: &Admitted, head: &RequestHead) -> Attempts {
+    pub fn new(admitted: &Admitted<'_>, head: &RequestHead) -> Attempts {
         let retry = admitted.upstream_plan().retry;
-        let endpoints = admitted.view().upstream(admitted.upstream()).endpoints.list().len();
+        let endpoints = admitted.upstream_view().endpoints.list().len();
         let repeatable = head.method().is_idempotent() && head.body == BodyLength::None;
         Attempts {
             retry,

@@ -6,7 +6,7 @@ use crate::client::Client;
 use crate::receive::Answered;
 use crate::respond::After;
 use crate::trace::Trace;
-use crate::worker::{Heads, Worker};
+use crate::worker::{Desk, Worker};
 use crate::{admit, lease, pick, read, receive, record, respond, route, send};
 use gatehouse_core::failure::Failure;
 use gatehouse_wire::timer::now;
@@ -15,17 +15,17 @@ use std::rc::Rc;
 /// Runs one exchange. Gives the connection back where it can carry another.
 pub(crate) async fn exchange(worker: Rc<Worker>, mut client: Client) -> Option<Client> {
     let mut trace = Trace::new(worker.next_id(), now());
-    let mut heads = worker.take_heads();
+    let mut desk = worker.take_desk();
     worker.meters.in_flight.add(1);
-    let after = match carry(&worker, &mut client, &mut heads, &mut trace).await {
+    let after = match carry(&worker, &mut client, &mut desk, &mut trace).await {
         Ok(after) => after,
         Err(failure) => {
-            respond::failure(&worker, &mut client, &mut heads, failure, &mut trace).await
+            respond::failure(&worker, &mut client, &mut desk.heads, failure, &mut trace).await
         }
     };
-    record::record(&worker, &client, &heads.request, &trace);
+    record::record(&worker, &client, &desk.heads.request, &trace);
     worker.meters.in_flight.sub(1);
-    worker.give_heads(heads);
+    worker.give_desk(desk);
     client.served += 1;
     match after {
         After::Keep => return Some(client),
@@ -40,9 +40,10 @@ pub(crate) async fn exchange(worker: Rc<Worker>, mut client: Client) -> Option<C
 async fn carry(
     worker: &Rc<Worker>,
     client: &mut Client,
-    heads: &mut Heads,
+    desk: &mut Desk,
     trace: &mut Trace,
 ) -> Result<After, Failure> {
+    let heads = &mut desk.heads;
     read::read(client, &mut heads.request, trace).await?;
     let view = worker.view();
     trace.view = Some(Rc::clone(&view));
@@ -56,27 +57,26 @@ async fn carry(
     let outbound = send::rewrite(worker, client, &mut heads.request, &admitted)?;
     let mut attempts = Attempts::new(&admitted, &heads.request);
     let answered = loop {
-        match attempt(worker, client, heads, &admitted, &outbound, &attempts, trace).await {
+        match attempt(worker, client, desk, &admitted, outbound, &attempts, trace).await {
             Ok(answered) => break answered,
             Err(lost) => attempts.allow(lost)?,
         }
     };
-    outbound.give_back(worker);
-    respond::respond(worker, client, heads, &admitted, answered, trace).await
+    respond::respond(worker, client, desk, &admitted, answered, trace).await
 }
 
 /// Steps 7 to 10: one try at one endpoint.
 async fn attempt(
     worker: &Rc<Worker>,
     client: &mut Client,
-    heads: &mut Heads,
-    admitted: &admit::Admitted,
-    outbound: &send::Outbound,
+    desk: &mut Desk,
+    admitted: &admit::Admitted<'_>,
+    outbound: send::Outbound,
     attempts: &Attempts,
     trace: &mut Trace,
 ) -> Result<Answered, Lost> {
-    let pick = pick::pick(worker, client, &heads.request, admitted, attempts, trace)?;
+    let pick = pick::pick(worker, client, &desk.heads.request, admitted, attempts, trace)?;
     let lease = lease::lease(worker, client, admitted, attempts, pick, trace).await?;
-    let upload = send::send(worker, client, &heads.request, admitted, outbound, &lease);
-    receive::receive(client, heads, admitted, lease, upload, trace).await
+    send::send(client, desk, admitted, outbound, &lease);
+    receive::receive(client, desk, admitted, lease, trace).await
 }

@@ -20,7 +20,7 @@ use std::task::Poll;
 /// [`Lease::finish`] keeps it.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    pub origin: Origin,
+    pub origin: Box<Origin>,
     pick: Pick,
 }
 
@@ -56,7 +56,7 @@ impl Lease {
 pub(crate) async fn lease(
     worker: &Worker,
     client: &mut Client,
-    admitted: &Admitted,
+    admitted: &Admitted<'_>,
     attempts: &Attempts,
     pick: Pick,
     trace: &mut Trace,
@@ -84,14 +84,14 @@ pub(crate) async fn lease(
 async fn dial(
     worker: &Worker,
     client: &mut Client,
-    admitted: &Admitted,
+    admitted: &Admitted<'_>,
     pick: &Pick,
     trace: &Trace,
 ) -> Result<Stream, Failure> {
-    let timeouts = admitted.forward().map(|forward| forward.timeouts).unwrap_or_default();
+    let timeouts = &admitted.forward().timeouts;
     let mut deadline = now().after(timeouts.connect);
     let mut late = Kind::ConnectTimeout;
-    if let Some(until) = trace.total_deadline(&timeouts).filter(|until| *until < deadline) {
+    if let Some(until) = trace.total_deadline(timeouts).filter(|until| *until < deadline) {
         deadline = until;
         late = Kind::TotalTimeout;
     }

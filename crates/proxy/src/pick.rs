@@ -47,11 +47,11 @@ pub(crate) fn pick(
     worker: &Worker,
     client: &Client,
     head: &RequestHead,
-    admitted: &Admitted,
+    admitted: &Admitted<'_>,
     attempts: &Attempts,
     trace: &mut Trace,
 ) -> Result<Pick, Lost> {
-    let upstream = admitted.view().upstream(admitted.upstream());
+    let upstream = admitted.upstream_view();
     trace.upstream = Some(admitted.upstream());
     let mut chance = worker.chance.borrow_mut();
     let ip = client_text(client, head);

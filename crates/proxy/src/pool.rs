@@ -15,12 +15,14 @@ pub(crate) struct Origin {
     pub stream: Stream,
     pub inbox: Inbox,
     vitals: Arc<EndpointVitals>,
+    /// When its last exchange ended.
+    idle_since: Moment,
 }
 
 impl Origin {
-    pub fn new(stream: Stream, inbox: Inbox, vitals: Arc<EndpointVitals>) -> Origin {
+    pub fn new(stream: Stream, inbox: Inbox, vitals: Arc<EndpointVitals>) -> Box<Origin> {
         vitals.connection_opened();
-        Origin { stream, inbox, vitals }
+        Box::new(Origin { stream, inbox, vitals, idle_since: Moment::START })
     }
 }
 
@@ -28,12 +30,6 @@ impl Drop for Origin {
     fn drop(&mut self) {
         self.vitals.connection_closed();
     }
-}
-
-#[derive(Debug)]
-struct Idle {
-    origin: Origin,
-    since: Moment,
 }
 
 /// How sure a caller must be that a kept connection is alive.
@@ -47,8 +43,9 @@ pub(crate) enum Certainty {
 
 /// Idle connections to one endpoint.
 #[derive(Debug)]
+#[allow(clippy::vec_box, reason = "the box is what a lease takes along")]
 pub(crate) struct Pool {
-    idle: RefCell<Vec<Idle>>,
+    idle: RefCell<Vec<Box<Origin>>>,
     keepalive: Cell<Keepalive>,
 }
 
@@ -64,30 +61,31 @@ impl Pool {
 
     /// The connection that was used last and is still as it was left. Those found closed, spoken
     /// to unasked or too old are dropped on the way.
-    pub fn take(&self, now: Moment, certainty: Certainty) -> Option<Origin> {
+    pub fn take(&self, now: Moment, certainty: Certainty) -> Option<Box<Origin>> {
         let mut idle = self.idle.borrow_mut();
         while let Some(mut found) = idle.pop() {
-            if now.since(found.since) >= self.keepalive.get().idle_timeout {
+            if now.since(found.idle_since) >= self.keepalive.get().idle_timeout {
                 // All below it are older still.
                 idle.clear();
                 return None;
             }
             let seen = match certainty {
-                Certainty::Known => found.origin.stream.glance(),
-                Certainty::Asked => found.origin.stream.probe(),
+                Certainty::Known => found.stream.glance(),
+                Certainty::Asked => found.stream.probe(),
             };
             if seen == Probe::Quiet {
-                return Some(found.origin);
+                return Some(found);
             }
         }
         None
     }
 
     /// Keeps a connection whose exchange has ended whole, if there is room.
-    pub fn put(&self, origin: Origin, now: Moment) {
+    pub fn put(&self, mut origin: Box<Origin>, now: Moment) {
         let mut idle = self.idle.borrow_mut();
         if origin.inbox.is_empty() && idle.len() < self.keepalive.get().idle_per_worker as usize {
-            idle.push(Idle { origin, since: now });
+            origin.idle_since = now;
+            idle.push(origin);
         }
     }
 
@@ -95,7 +93,7 @@ impl Pool {
     pub fn sweep(&self, now: Moment) {
         let most = self.keepalive.get().idle_timeout;
         self.idle.borrow_mut().retain_mut(|idle| {
-            now.since(idle.since) < most && idle.origin.stream.glance() == Probe::Quiet
+            now.since(idle.idle_since) < most && idle.stream.glance() == Probe::Quiet
         });
     }
 

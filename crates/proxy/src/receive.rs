@@ -5,9 +5,9 @@ use crate::attempts::Lost;
 use crate::client::{Client, Wrote};
 use crate::hop::{self, Upgrade};
 use crate::lease::Lease;
-use crate::send::{Upload, UploadState};
+use crate::send::UploadState;
 use crate::trace::Trace;
-use crate::worker::Heads;
+use crate::worker::{Desk, Heads};
 use gatehouse_core::failure::{Failure, Kind, Side, Step};
 use gatehouse_core::message::{Known, RequestHead, ResponseHead, Version, lists_token, tokens};
 use gatehouse_core::moment::Moment;
@@ -20,63 +20,60 @@ use std::task::Poll;
 /// Interim answers one exchange may have; an origin that sends more is not going to answer.
 const INTERIM_MAX: u8 = 16;
 
-/// An answer whose head is there, and the request that may still be under way.
+/// An answer whose head is there; the request may still be under way.
 pub(crate) struct Answered {
     pub lease: Lease,
-    pub upload: Upload,
 }
 
 /// Receives the head of the final answer.
 pub(crate) async fn receive(
     client: &mut Client,
-    heads: &mut Heads,
-    admitted: &Admitted,
-    lease: Lease,
-    upload: Upload,
+    desk: &mut Desk,
+    admitted: &Admitted<'_>,
+    mut lease: Lease,
     trace: &mut Trace,
 ) -> Result<Answered, Lost> {
-    let timeouts = admitted.forward().map(|forward| forward.timeouts).unwrap_or_default();
-    let mut answered = Answered { lease, upload };
+    let timeouts = &admitted.forward().timeouts;
     let mut interim = 0;
     let outcome = loop {
-        let until = trace.total_deadline(&timeouts);
-        match head(client, heads, &mut answered, &timeouts, until).await {
+        let until = trace.total_deadline(timeouts);
+        match head(client, desk, &mut lease, timeouts, until).await {
             Err(failure) => break Err(failure),
-            Ok(()) if !(100..200).contains(&heads.answer.status) => break Ok(()),
-            Ok(()) if heads.answer.status == 101 => {
-                break judge_switch(&heads.request, &heads.answer);
+            Ok(()) if !(100..200).contains(&desk.heads.answer.status) => break Ok(()),
+            Ok(()) if desk.heads.answer.status == 101 => {
+                break judge_switch(&desk.heads.request, &desk.heads.answer);
             }
             Ok(()) => interim += 1,
         }
-        if heads.answer.status == 100 {
-            answered.upload.go_on();
+        if desk.heads.answer.status == 100 {
+            desk.upload.go_on();
         }
-        answered.lease.origin.inbox.release_if_empty();
+        lease.origin.inbox.release_if_empty();
         if interim > INTERIM_MAX {
             let failure =
                 Failure::because(Step::Receive, Kind::UpstreamMalformed, "endless 1xx answers");
             break Err(failure);
         }
-        if let Err(failure) = pass_on(client, heads, &timeouts).await {
+        if let Err(failure) = pass_on(client, &mut desk.heads, timeouts).await {
             break Err(failure);
         }
     };
-    trace.received_bytes = answered.upload.payload();
+    trace.received_bytes = desk.upload.payload();
     let now = now();
-    let vitals = &answered.lease.pick().endpoint().vitals;
+    let vitals = &lease.pick().endpoint().vitals;
     match outcome {
         Ok(()) => {
             trace.answered = Some(now);
             vitals.observe(now.since(trace.read.unwrap_or(trace.started)), now);
-            Ok(answered)
+            Ok(Answered { lease })
         }
         Err(failure) => {
             if failure.side() == Side::Upstream {
                 vitals.count_failure();
             }
-            let untouched = interim == 0 && answered.upload.is_intact();
+            let untouched = interim == 0 && desk.upload.is_intact();
             let intact = untouched && failure.kind == Kind::UpstreamClosed;
-            Err(Lost { failure, endpoint: Some(answered.lease.pick().id()), intact })
+            Err(Lost { failure, endpoint: Some(lease.pick().id()), intact })
         }
     }
 }
@@ -84,14 +81,14 @@ pub(crate) async fn receive(
 /// Receives one head, interim or final, while the upload goes on.
 async fn head(
     client: &mut Client,
-    heads: &mut Heads,
-    answered: &mut Answered,
+    desk: &mut Desk,
+    lease: &mut Lease,
     timeouts: &Timeouts,
     until: Option<Moment>,
 ) -> Result<(), Failure> {
+    let Desk { heads, upload, .. } = desk;
     let asked = heads.request.method();
     let (io, timer) = (&mut client.io, &mut client.timer);
-    let Answered { lease, upload } = answered;
     let mut scanned = 0;
     poll_fn(|cx| {
         let origin = &mut lease.origin;

@@ -9,7 +9,7 @@ use crate::receive::Answered;
 use crate::send::{Upload, UploadState};
 use crate::trace::Trace;
 use crate::tunnel;
-use crate::worker::{Heads, Worker};
+use crate::worker::{Desk, Heads, Worker};
 use gatehouse_core::failure::{Failure, Kind, Side, Step};
 use gatehouse_core::message::{BodyLength, Known, Version};
 use gatehouse_core::moment::Moment;
@@ -46,31 +46,29 @@ const DISCARD_BYTES_MAX: u64 = 64 * 1024;
 pub(crate) async fn respond(
     worker: &Worker,
     client: &mut Client,
-    heads: &mut Heads,
-    admitted: &Admitted,
+    desk: &mut Desk,
+    admitted: &Admitted<'_>,
     answered: Answered,
     trace: &mut Trace,
 ) -> Result<After, Failure> {
+    let Desk { heads, upload, download } = desk;
     if heads.answer.status == 101 {
         return tunnel::switch(worker, client, heads, admitted, answered, trace).await;
     }
     let wants_more = heads.request.keep_alive && !client.io.has_ended();
     let keep = wants_more && !worker.draining.get() && !unending(heads);
     let framing = prepare(worker, heads, admitted, keep);
-    let mut text = worker.buffers.take_text();
-    encode::response(&heads.answer, &mut text);
     let length = heads.answer.body;
-    let mut download = Pump::new(text, Decoder::new(length), framing);
-    let Answered { mut lease, mut upload } = answered;
-    let outcome = stream(client, &mut lease.origin, &mut upload, &mut download, admitted, trace);
-    let outcome = outcome.await;
+    encode::response(&heads.answer, download.begin(length, framing, None));
+    let Answered { mut lease } = answered;
+    let outcome = stream(client, &mut lease.origin, upload, download, admitted, trace).await;
     trace.sent_bytes = download.payload();
     trace.received_bytes = upload.payload();
     if let Err(failure) = outcome {
         if failure.side() == Side::Upstream {
             lease.pick().endpoint().vitals.count_failure();
         }
-        return cut(failure, &download, length, framing, heads.answer.status, trace);
+        return cut(failure, download, length, framing, heads.answer.status, trace);
     }
     let ended = now();
     trace.status = heads.answer.status;
@@ -83,8 +81,7 @@ pub(crate) async fn respond(
     } else {
         drop(lease);
     }
-    worker.buffers.give_text(download.into_head());
-    Ok(after(worker, client, upload, keep, !heads.request.keep_alive).await)
+    Ok(after(client, upload, keep, !heads.request.keep_alive).await)
 }
 
 /// Whether only the end of the connection can tell this client that the answer has ended.
@@ -94,7 +91,7 @@ fn unending(heads: &Heads) -> bool {
 }
 
 /// Makes the upstream's head the client's: hop-by-hop fields, framing, the route's edits.
-fn prepare(worker: &Worker, heads: &mut Heads, admitted: &Admitted, keep: bool) -> Framing {
+fn prepare(worker: &Worker, heads: &mut Heads, admitted: &Admitted<'_>, keep: bool) -> Framing {
     let version = heads.request.version;
     let answer = &mut heads.answer;
     let fields = &mut answer.fields;
@@ -130,11 +127,11 @@ async fn stream(
     origin: &mut crate::pool::Origin,
     upload: &mut Upload,
     download: &mut Pump,
-    admitted: &Admitted,
+    admitted: &Admitted<'_>,
     trace: &Trace,
 ) -> Result<(), Failure> {
-    let timeouts = admitted.forward().map(|forward| forward.timeouts).unwrap_or_default();
-    let until = trace.total_deadline(&timeouts);
+    let timeouts = &admitted.forward().timeouts;
+    let until = trace.total_deadline(timeouts);
     let (io, timer) = (&mut client.io, &mut client.timer);
     let mut progress = 0;
     let mut quiet_since: Option<Moment> = None;
@@ -205,19 +202,12 @@ fn cut(
 }
 
 /// What becomes of the client's connection after an answer that ended whole.
-async fn after(
-    worker: &Worker,
-    client: &mut Client,
-    mut upload: Upload,
-    keep: bool,
-    asked: bool,
-) -> After {
+async fn after(client: &mut Client, upload: &mut Upload, keep: bool, asked: bool) -> After {
     upload.give_up(&mut client.io);
     if upload.is_read() {
-        upload.give_back(worker);
         return if keep { After::Keep } else { closing(client, asked) };
     }
-    let Some(rest) = upload.into_rest().filter(|_| keep) else { return After::Linger };
+    let Some(rest) = upload.rest().filter(|_| keep) else { return After::Linger };
     if discard(client, rest).await { After::Keep } else { After::Linger }
 }
 
@@ -230,7 +220,7 @@ fn closing(client: &Client, asked: bool) -> After {
 
 /// Reads the rest of a request body and throws it away, so that the next request is read from
 /// the right byte. False where it is too long, too slow or broken.
-async fn discard(client: &mut Client, mut decoder: Decoder) -> bool {
+async fn discard(client: &mut Client, decoder: &mut Decoder) -> bool {
     let deadline = now().after(Duration::from_secs(1));
     let (io, timer) = (&mut client.io, &mut client.timer);
     let mut thrown = 0;
@@ -259,10 +249,10 @@ pub(crate) async fn own(
     worker: &Worker,
     client: &mut Client,
     heads: &mut Heads,
-    own: Own,
+    own: Own<'_>,
     trace: &mut Trace,
 ) -> After {
-    let route = own.routed.view().plan.route(own.routed.id());
+    let route = own.route;
     let (body, content_type): (&[u8], &str) = match &route.action {
         Action::Respond(respond) => (&respond.body, &respond.content_type),
         Action::Redirect(_) | Action::Forward(_) => (b"", ""),
@@ -286,7 +276,7 @@ pub(crate) async fn own(
     match wrote {
         Wrote::Gone | Wrote::TooSlow => After::Close,
         Wrote::All if !keep => closing(client, asked && unread == BodyLength::None),
-        Wrote::All if discard(client, Decoder::new(unread)).await => After::Keep,
+        Wrote::All if discard(client, &mut Decoder::new(unread)).await => After::Keep,
         Wrote::All => After::Linger,
     }
 }

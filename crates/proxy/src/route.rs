@@ -5,37 +5,37 @@ use crate::trace::Trace;
 use crate::worker::View;
 use gatehouse_core::failure::{Failure, Kind, Step};
 use gatehouse_core::message::{MethodSet, RequestHead};
-use gatehouse_core::plan::RouteId;
+use gatehouse_core::plan::{RouteId, RoutePlan};
 use gatehouse_core::route::{Asked, Found};
-use std::rc::Rc;
 
 /// Proof that a route was found.
-pub(crate) struct Routed {
-    view: Rc<View>,
+#[derive(Clone, Copy)]
+pub(crate) struct Routed<'v> {
+    view: &'v View,
     id: RouteId,
 }
 
-impl Routed {
-    pub fn view(&self) -> &Rc<View> {
-        &self.view
+impl<'v> Routed<'v> {
+    pub fn view(&self) -> &'v View {
+        self.view
     }
 
-    pub fn id(&self) -> RouteId {
-        self.id
+    pub fn plan(&self) -> &'v RoutePlan {
+        self.view.plan.route(self.id)
     }
 }
 
 /// Finds the route.
-pub(crate) fn route(
-    view: &Rc<View>,
+pub(crate) fn route<'v>(
+    view: &'v View,
     client: &Client,
     head: &RequestHead,
     trace: &mut Trace,
-) -> Result<Routed, Failure> {
+) -> Result<Routed<'v>, Failure> {
     match view.plan.router.find(&asked(client, head)) {
         Found::Route(id) => {
             trace.route = Some(id);
-            Ok(Routed { view: Rc::clone(view), id })
+            Ok(Routed { view, id })
         }
         Found::NoRoute => Err(Failure::new(Step::Route, Kind::NoRoute)),
         Found::MethodNotAllowed { .. } => Err(Failure::new(Step::Route, Kind::MethodNotAllowed)),

@@ -6,10 +6,10 @@ use crate::client::{Client, ClientIo};
 use crate::forwarded;
 use crate::hop::{self, Upgrade};
 use crate::lease::Lease;
-use crate::worker::Worker;
+use crate::worker::{Desk, Worker};
 use gatehouse_core::failure::{Failure, Kind, Step};
 use gatehouse_core::message::{
-    BodyLength, Field, Fields, Known, Method, RequestHead, Version, lists_token, path, tokens,
+    BodyLength, Field, Fields, Known, Method, RequestHead, Span, Version, lists_token, path, tokens,
 };
 use gatehouse_core::moment::Moment;
 use gatehouse_core::plan::{Forward, PathMode};
@@ -25,15 +25,10 @@ use std::time::Duration;
 /// How long a slow request body is forgiven.
 const BODY_GRACE: Duration = Duration::from_secs(10);
 
-/// The rewritten path and the query, without an endpoint's base path.
+/// The rewritten path and the query, without an endpoint's base path: a text in the head's buffer.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Outbound {
-    path: Vec<u8>,
-}
-
-impl Outbound {
-    pub fn give_back(self, worker: &Worker) {
-        worker.buffers.give_text(self.path);
-    }
+    target: Span,
 }
 
 /// Rewrites the head once for all attempts: path, hop-by-hop fields, forwarding fields, edits.
@@ -41,17 +36,11 @@ pub(crate) fn rewrite(
     worker: &Worker,
     client: &Client,
     head: &mut RequestHead,
-    admitted: &Admitted,
+    admitted: &Admitted<'_>,
 ) -> Result<Outbound, Failure> {
-    let Some(forward) = admitted.forward() else {
-        return Err(Failure::new(Step::Send, Kind::Internal));
-    };
-    let mut path = worker.buffers.take_text();
-    rewrite_path(worker, head, forward, admitted.route().path_mode, &mut path)?;
-    if let Some(query) = head.query {
-        path.push(b'?');
-        path.extend_from_slice(head.text(query));
-    }
+    let forward = admitted.forward();
+    let path = rewrite_path(worker, head, forward, admitted.route().path_mode)?;
+    let target = with_query(head, path);
     let upgrade = keeps_upgrade(head);
     hop::strip(&mut head.fields, if upgrade { Upgrade::Keep } else { Upgrade::Drop });
     drop_aliases(&mut head.fields, forward);
@@ -64,39 +53,52 @@ pub(crate) fn rewrite(
     if head.body == BodyLength::Chunked {
         head.fields.append(b"Transfer-Encoding", b"chunked");
     }
-    Ok(Outbound { path })
+    Ok(Outbound { target })
 }
 
-/// Appends the path an endpoint is asked for.
+/// The path an endpoint is asked for.
 fn rewrite_path(
     worker: &Worker,
-    head: &RequestHead,
+    head: &mut RequestHead,
     forward: &Forward,
     mode: PathMode,
-    out: &mut Vec<u8>,
-) -> Result<(), Failure> {
+) -> Result<Span, Failure> {
     let seen = match mode {
-        PathMode::Normal => head.path_text(),
-        PathMode::Raw => head.text(head.raw_path),
+        PathMode::Normal => head.path.unwrap_or(head.raw_path),
+        PathMode::Raw => head.raw_path,
     };
-    if seen == b"*" || matches!(forward.rewrite, Rewrite::Keep) {
-        out.extend_from_slice(seen);
-        return Ok(());
+    if matches!(forward.rewrite, Rewrite::Keep) || head.text(seen) == b"*" {
+        return Ok(seen);
     }
     let scratch = &mut *worker.scratch.borrow_mut();
     scratch.path.clear();
-    forward.rewrite.apply_with(seen, &mut scratch.rewrite, &mut scratch.path);
+    forward.rewrite.apply_with(head.text(seen), &mut scratch.rewrite, &mut scratch.path);
     let invalid = |detail| Failure::because(Step::Send, Kind::RewriteInvalid, detail);
-    if mode == PathMode::Raw || path::is_normal(&scratch.path) {
-        out.extend_from_slice(&scratch.path);
+    let out = if mode == PathMode::Raw || path::is_normal(&scratch.path) {
+        &scratch.path
     } else {
-        path::normalize(&scratch.path, out).map_err(|fault| invalid(fault.text()))?;
-    }
+        scratch.text.clear();
+        path::normalize(&scratch.path, &mut scratch.text).map_err(|fault| invalid(fault.text()))?;
+        &scratch.text
+    };
     let plain = |byte: &u8| !matches!(byte, 0..=b' ' | 0x7f | b'?' | b'#');
     if out.first() != Some(&b'/') || !out.iter().all(plain) {
         return Err(invalid("the rewritten path is not a path"));
     }
-    Ok(())
+    Ok(head.fields.note(out))
+}
+
+/// The path with the query behind it: in the target as received, where both still stand there.
+fn with_query(head: &mut RequestHead, path: Span) -> Span {
+    let Some(query) = head.query else { return path };
+    if path.end + 1 == query.start {
+        return Span { start: path.start, end: query.end };
+    }
+    head.fields.note_with(|bytes| {
+        bytes.extend_from_within(path.start as usize..path.end as usize);
+        bytes.push(b'?');
+        bytes.extend_from_within(query.start as usize..query.end as usize);
+    })
 }
 
 /// Whether the request may ask its upstream to leave HTTP. A body or `h2c` takes that away: both
@@ -170,40 +172,53 @@ pub(crate) enum UploadState {
     Broken,
 }
 
-/// Starts sending the request.
+impl Default for Upload {
+    /// Nothing is on its way, and all of nothing was sent.
+    fn default() -> Upload {
+        Upload {
+            pump: Pump::default(),
+            state: UploadState::Done,
+            has_body: false,
+            patience: None,
+            rate_min: 0,
+            idle: Duration::ZERO,
+            progress: 0,
+            quiet_since: Moment::START,
+            starved: Duration::ZERO,
+        }
+    }
+}
+
+/// Starts sending the request: from here on the desk's upload is this attempt's.
 pub(crate) fn send(
-    worker: &Worker,
     client: &Client,
-    head: &RequestHead,
-    admitted: &Admitted,
-    outbound: &Outbound,
+    desk: &mut Desk,
+    admitted: &Admitted<'_>,
+    outbound: Outbound,
     lease: &Lease,
-) -> Upload {
+) {
+    let Desk { heads, upload, .. } = desk;
+    let head = &heads.request;
+    let framing = if head.body == BodyLength::Chunked { Framing::Chunked } else { Framing::Plain };
+    let text = upload.pump.begin(head.body, framing, admitted.body_bytes_max(client));
     let endpoint = lease.pick().endpoint();
-    let mut text = worker.buffers.take_text();
-    let base: &[u8] = if outbound.path == b"*" { b"" } else { endpoint.base_path.as_bytes() };
+    let target = head.text(outbound.target);
+    let base: &[u8] = if target == b"*" { b"" } else { endpoint.base_path.as_bytes() };
     let own = head.text(head.authority);
     let host = if own.is_empty() { endpoint.authority.as_bytes() } else { own };
-    encode::request(head, base, &outbound.path, host, &mut text);
-    let framing = if head.body == BodyLength::Chunked { Framing::Chunked } else { Framing::Plain };
-    let pump =
-        Pump::new(text, Decoder::new(head.body), framing).at_most(admitted.body_bytes_max(client));
-    let has_body = head.body != BodyLength::None;
-    let timeouts = admitted.forward().map(|forward| forward.timeouts).unwrap_or_default();
-    let expects = has_body
+    encode::request(head, base, target, host, text);
+    let timeouts = &admitted.forward().timeouts;
+    upload.state = UploadState::Active;
+    upload.has_body = head.body != BodyLength::None;
+    let expects = upload.has_body
         && head.version == Version::Http11
         && head.fields.all(Known::Expect).any(|value| lists_token(value, b"100-continue"));
-    Upload {
-        pump,
-        state: UploadState::Active,
-        has_body,
-        patience: expects.then_some(timeouts.first_byte),
-        rate_min: client.limits().body_rate_min,
-        idle: timeouts.idle,
-        progress: 0,
-        quiet_since: now(),
-        starved: Duration::ZERO,
-    }
+    upload.patience = expects.then_some(timeouts.first_byte);
+    upload.rate_min = client.limits().body_rate_min;
+    upload.idle = timeouts.idle;
+    upload.progress = 0;
+    upload.quiet_since = now();
+    upload.starved = Duration::ZERO;
 }
 
 impl Upload {
@@ -304,13 +319,8 @@ impl Upload {
     }
 
     /// What is left to read of the request, to be thrown away; `None` where its end is not known.
-    pub fn into_rest(self) -> Option<Decoder> {
-        (self.state != UploadState::Broken).then(|| self.pump.into_decoder())
-    }
-
-    /// The head's buffer goes back to its pool.
-    pub fn give_back(self, worker: &Worker) {
-        worker.buffers.give_text(self.pump.into_head());
+    pub fn rest(&mut self) -> Option<&mut Decoder> {
+        (self.state != UploadState::Broken).then(|| self.pump.rest())
     }
 }
 

@@ -21,11 +21,11 @@ pub(crate) async fn switch(
     worker: &Worker,
     client: &mut Client,
     heads: &mut Heads,
-    admitted: &Admitted,
+    admitted: &Admitted<'_>,
     answered: Answered,
     trace: &mut Trace,
 ) -> Result<After, Failure> {
-    let idle = admitted.forward().map(|forward| forward.timeouts.idle).unwrap_or_default();
+    let idle = admitted.forward().timeouts.idle;
     let fields = &mut heads.answer.fields;
     hop::strip(fields, Upgrade::Keep);
     fields.remove(Known::ContentLength);

@@ -4,6 +4,7 @@ use crate::date::Calendar;
 use crate::log::LogSource;
 use crate::meters::{NO_ROUTE, RouteMeter, WorkerMeters};
 use crate::pool::Pool;
+use crate::send::Upload;
 use crate::tasks::Tasks;
 use gatehouse_core::address::Address;
 use gatehouse_core::chance::Chance;
@@ -13,6 +14,7 @@ use gatehouse_core::moment::Moment;
 use gatehouse_core::plan::{ListenerId, Plan, RouteId, UpstreamId};
 use gatehouse_core::route::RewriteScratch;
 use gatehouse_core::vitals::Padded;
+use gatehouse_wire::pump::Pump;
 use gatehouse_wire::{Buffers, Net};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
@@ -21,8 +23,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 
-/// Heads kept for later; more are given back to the allocator.
-const KEPT_HEADS_MAX: usize = 1024;
+/// Desks kept for later; more are given back to the allocator.
+const KEPT_DESKS_MAX: usize = 1024;
 
 /// What all workers follow: the Plan, and each upstream's Endpoints.
 #[derive(Debug)]
@@ -89,6 +91,17 @@ pub(crate) struct Heads {
     pub answer: ResponseHead,
 }
 
+/// What an exchange works with while it runs. Everything large is here, made once and used in
+/// place: a future that held it by value would copy it from step to step.
+#[derive(Debug, Default)]
+pub(crate) struct Desk {
+    pub heads: Heads,
+    /// The request on its way, from step 9 on.
+    pub upload: Upload,
+    /// The answer on its way, in step 11.
+    pub download: Pump,
+}
+
 /// Texts that an exchange writes while it runs.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
@@ -112,7 +125,7 @@ pub(crate) struct Worker {
     seen: Cell<u64>,
     next_id: Cell<u64>,
     #[allow(clippy::vec_box, reason = "the box is what an exchange takes along")]
-    heads: RefCell<Vec<Box<Heads>>>,
+    desks: RefCell<Vec<Box<Desk>>>,
     waiting: RefCell<HashMap<u64, Waker>>,
 }
 
@@ -137,7 +150,7 @@ impl Worker {
             draining: Cell::new(false),
             view: RefCell::new(Rc::new(view)),
             seen: Cell::new(generation),
-            heads: RefCell::default(),
+            desks: RefCell::default(),
             waiting: RefCell::default(),
             shared,
             meters,
@@ -169,14 +182,14 @@ impl Worker {
         id
     }
 
-    pub fn take_heads(&self) -> Box<Heads> {
-        self.heads.borrow_mut().pop().unwrap_or_default()
+    pub fn take_desk(&self) -> Box<Desk> {
+        self.desks.borrow_mut().pop().unwrap_or_default()
     }
 
-    pub fn give_heads(&self, heads: Box<Heads>) {
-        let mut kept = self.heads.borrow_mut();
-        if kept.len() < KEPT_HEADS_MAX {
-            kept.push(heads);
+    pub fn give_desk(&self, desk: Box<Desk>) {
+        let mut kept = self.desks.borrow_mut();
+        if kept.len() < KEPT_DESKS_MAX {
+            kept.push(desk);
         }
     }
 

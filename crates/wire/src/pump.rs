@@ -5,7 +5,7 @@ use crate::buffer::Inbox;
 use crate::h1::Decoder;
 use crate::h1::encode::{self, Framing};
 use crate::socket::Stream;
-use gatehouse_core::message::Fields;
+use gatehouse_core::message::{BodyLength, Fields};
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::task::{Context, Poll, ready};
@@ -47,7 +47,25 @@ struct Batch {
     written: usize,
 }
 
-/// Carries one message.
+impl Batch {
+    /// Starts over with a head that is still to be written.
+    fn begin(&mut self) {
+        self.active = true;
+        self.prefix_len = 0;
+        self.suffix = b"";
+        self.done();
+    }
+
+    /// Forgets what was written.
+    fn done(&mut self) {
+        self.data = 0..0;
+        self.consumed = 0;
+        self.trailers.clear();
+        self.written = 0;
+    }
+}
+
+/// Carries one message after another; it keeps its room between them.
 #[derive(Debug)]
 pub struct Pump {
     decoder: Decoder,
@@ -61,34 +79,43 @@ pub struct Pump {
     source: u64,
 }
 
-impl Pump {
-    /// A pump that writes `head` first, then what `decoder` finds, framed as `framing`.
-    pub fn new(head: Vec<u8>, decoder: Decoder, framing: Framing) -> Pump {
-        let batch = Batch { active: true, ..Batch::default() };
-        let ended = false;
+impl Default for Pump {
+    /// A pump that has nothing to carry.
+    fn default() -> Pump {
         Pump {
-            decoder,
-            framing,
-            head,
-            batch,
-            ended,
+            decoder: Decoder::new(BodyLength::None),
+            framing: Framing::Plain,
+            head: Vec::new(),
+            batch: Batch::default(),
+            ended: true,
             payload: 0,
             payload_max: u64::MAX,
             progress: 0,
             source: 0,
         }
     }
+}
 
-    /// Refuses a body of more than `bytes`.
-    #[must_use]
-    pub fn at_most(mut self, bytes: Option<u64>) -> Pump {
-        self.payload_max = bytes.unwrap_or(u64::MAX);
-        self
-    }
-
-    /// The head's buffer, for its pool.
-    pub fn into_head(self) -> Vec<u8> {
-        self.head
+impl Pump {
+    /// Starts over: a message that consists of the head the caller writes to what this returns,
+    /// and a body of this length, which `framing` frames on its way out. More than `payload_max`
+    /// bytes of it are refused.
+    pub fn begin(
+        &mut self,
+        length: BodyLength,
+        framing: Framing,
+        payload_max: Option<u64>,
+    ) -> &mut Vec<u8> {
+        self.decoder = Decoder::new(length);
+        self.framing = framing;
+        self.batch.begin();
+        self.ended = false;
+        self.payload = 0;
+        self.payload_max = payload_max.unwrap_or(u64::MAX);
+        self.progress = 0;
+        self.source = 0;
+        self.head.clear();
+        &mut self.head
     }
 
     /// Payload bytes taken from the sender so far.
@@ -131,8 +158,8 @@ impl Pump {
 
     /// What is left of the message, to go on reading what nobody wants any more. It follows on
     /// the inbox only after [`Pump::give_up`], and not at all once the pump has failed.
-    pub fn into_decoder(self) -> Decoder {
-        self.decoder
+    pub fn rest(&mut self) -> &mut Decoder {
+        &mut self.decoder
     }
 
     /// Moves what can be moved; ready once the message has been written whole.
@@ -176,7 +203,7 @@ impl Pump {
         if !self.decoder.ends_with_connection() {
             return Err(PumpError::Cut);
         }
-        self.decoder = Decoder::new(gatehouse_core::message::BodyLength::None);
+        self.decoder = Decoder::new(BodyLength::None);
         Ok(())
     }
 
@@ -258,12 +285,9 @@ impl Pump {
             }
         }
         inbox.consume(batch.consumed);
-        self.head.clear();
-        batch.trailers.clear();
-        batch.data = 0..0;
-        batch.consumed = 0;
-        batch.written = 0;
+        batch.done();
         batch.active = false;
+        self.head.clear();
         Poll::Ready(Ok(()))
     }
 }
