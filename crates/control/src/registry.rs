@@ -2,7 +2,7 @@
 //! vitals kept for whoever stays.
 
 use gatehouse_core::address::Address;
-use gatehouse_core::endpoints::{Endpoint, Endpoints};
+use gatehouse_core::endpoints::{Endpoint, Endpoints, Standing};
 use gatehouse_core::plan::{EndpointSpec, Plan, UpstreamId, UpstreamPlan};
 use gatehouse_core::vitals::{EndpointVitals, UpstreamVitals};
 use gatehouse_proxy::gate::Handle;
@@ -117,6 +117,8 @@ impl Known {
             weight: spec.weight,
             connections_max: spec.connections_max,
             backup: spec.backup,
+            standing: Standing::Ready,
+            warmth: 100,
             vitals: Arc::clone(self.vitals.entry(key).or_default()),
         }
     }

@@ -11,7 +11,7 @@
 //! `pick BALANCE` so many endpoints. With 0 times only the tables are built.
 
 use gatehouse_core::chance::Chance;
-use gatehouse_core::endpoints::{Ask, ENDPOINTS_MAX, Endpoint, Endpoints, Tried};
+use gatehouse_core::endpoints::{Ask, ENDPOINTS_MAX, Endpoint, Endpoints, Standing, Tried};
 use gatehouse_core::message::{Fields, Method};
 use gatehouse_core::moment::Moment;
 use gatehouse_core::plan::{Address, Balance, ListenerId, PathMode, Ring};
@@ -134,6 +134,8 @@ fn pick(balance: Balance, count: usize, times: usize) -> Option<String> {
         weight: 1 + (at % 2) as u16,
         connections_max: None,
         backup: false,
+        standing: Standing::Ready,
+        warmth: 100,
         vitals: Arc::default(),
     };
     let vitals = Arc::new(UpstreamVitals::default());

@@ -29,8 +29,33 @@ pub struct Endpoint {
     pub connections_max: Option<u32>,
     /// Whether it is used only when no other endpoint is ready.
     pub backup: bool,
+    /// Whether it takes requests.
+    pub standing: Standing,
+    /// How much of its weight counts, in percent, 1 to 100: less while it warms up.
+    pub warmth: u8,
     /// How it is doing.
     pub vitals: Arc<EndpointVitals>,
+}
+
+impl Endpoint {
+    /// Its weight, less what it lacks while it warms up; above 0.
+    pub fn share(&self) -> f64 {
+        f64::from(self.weight.max(1)) * f64::from(self.warmth.max(1))
+    }
+}
+
+/// Whether an endpoint takes requests, and why not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// It does.
+    #[default]
+    Ready,
+    /// Its checks fail.
+    Unhealthy,
+    /// It failed too often, or answered too slowly.
+    Ejected,
+    /// An operator has taken it out.
+    Drained,
 }
 
 /// An endpoint's place in its [`Endpoints`].
@@ -79,7 +104,7 @@ pub struct Ask<'a> {
 /// Why nobody could be picked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoPick {
-    /// There is no endpoint.
+    /// There is no endpoint, or all are drained.
     Empty,
     /// All are at their cap.
     AtCap,
@@ -89,28 +114,38 @@ pub enum NoPick {
 #[derive(Debug)]
 pub struct Endpoints {
     list: Vec<Endpoint>,
+    panics: bool,
     primary: Balancer,
     backup: Balancer,
     vitals: Arc<UpstreamVitals>,
 }
 
 impl Endpoints {
-    /// Builds the balancer over these endpoints; those past [`ENDPOINTS_MAX`] are left out.
+    /// Builds the balancer over those of these endpoints that are ready; those past
+    /// [`ENDPOINTS_MAX`] are left out. Where none is ready, all but drained ones are taken: a try
+    /// at an endpoint that seems to be down is better than a certain failure.
     pub fn new(
         balance: Balance,
         mut list: Vec<Endpoint>,
         vitals: Arc<UpstreamVitals>,
     ) -> Endpoints {
         list.truncate(ENDPOINTS_MAX);
-        let members = |backup| -> Vec<EndpointId> {
-            (0..list.len() as u16)
-                .map(EndpointId)
-                .filter(|id| list[usize::from(id.0)].backup == backup)
-                .collect()
+        let ready = |endpoint: &Endpoint| endpoint.standing == Standing::Ready;
+        let panics = !list.iter().any(ready);
+        let takes = |endpoint: &Endpoint| match endpoint.standing {
+            Standing::Ready => true,
+            Standing::Unhealthy | Standing::Ejected => panics,
+            Standing::Drained => false,
         };
+        let members = |backup| -> Vec<EndpointId> {
+            let of = |id: &EndpointId| &list[usize::from(id.0)];
+            let all = (0..list.len() as u16).map(EndpointId);
+            all.filter(|id| of(id).backup == backup && takes(of(id))).collect()
+        };
+        let panics = panics && list.iter().any(takes);
         let primary = Balancer::new(balance, &list, members(false));
         let backup = Balancer::new(balance, &list, members(true));
-        Endpoints { primary, backup, list, vitals }
+        Endpoints { primary, backup, list, panics, vitals }
     }
 
     /// All endpoints, in the order given.
@@ -121,6 +156,16 @@ impl Endpoints {
     /// The endpoint of this id.
     pub fn get(&self, id: EndpointId) -> &Endpoint {
         &self.list[usize::from(id.0)]
+    }
+
+    /// Whether no endpoint is ready, and those that are not are asked all the same.
+    pub fn panics(&self) -> bool {
+        self.panics
+    }
+
+    /// Whether somebody can be asked at all.
+    pub fn has_members(&self) -> bool {
+        !(self.primary.is_empty() && self.backup.is_empty())
     }
 
     /// How the upstream as a whole is doing.
@@ -136,7 +181,7 @@ impl Endpoints {
     /// # Errors
     /// [`NoPick`] where there is nobody, or nobody with room.
     pub fn pick(&self, ask: &mut Ask<'_>) -> Result<EndpointId, NoPick> {
-        if self.list.is_empty() {
+        if !self.has_members() {
             return Err(NoPick::Empty);
         }
         let mut picked = self.primary.pick(self, ask).or_else(|| self.backup.pick(self, ask));

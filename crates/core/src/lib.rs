@@ -7,11 +7,15 @@
 pub mod address;
 pub mod balance;
 pub mod balance_key;
+pub mod breaker;
 pub mod chance;
 pub mod endpoints;
 pub mod failure;
+pub mod health;
 pub mod message;
 pub mod moment;
+pub mod outlier;
 pub mod plan;
+pub mod retry_budget;
 pub mod route;
 pub mod vitals;

@@ -3,6 +3,7 @@
 //! Everything here is a relaxed atomic that all workers share, so that a number an operator
 //! writes holds for the process. Readers take no lock and see each number by itself.
 
+use crate::breaker::Gate;
 use crate::moment::Moment;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -23,6 +24,8 @@ pub struct EndpointVitals {
     picked: AtomicU64,
     failed: AtomicU64,
     connect_failed: AtomicU64,
+    error_statuses: AtomicU64,
+    errors_in_a_row: AtomicU32,
 }
 
 /// After this long without an observation a latency average has decayed to about a third.
@@ -73,11 +76,24 @@ impl EndpointVitals {
     /// An exchange failed by this endpoint's fault.
     pub fn count_failure(&self) {
         self.failed.fetch_add(1, Relaxed);
+        self.errors_in_a_row.fetch_add(1, Relaxed);
     }
 
     /// A connection to this endpoint could not be opened.
     pub fn count_connect_failure(&self) {
         self.connect_failed.fetch_add(1, Relaxed);
+        self.errors_in_a_row.fetch_add(1, Relaxed);
+    }
+
+    /// It answered, with this status. A status of 500 or more is an error of its own.
+    pub fn count_answer(&self, status: u16) {
+        if status >= 500 {
+            self.error_statuses.fetch_add(1, Relaxed);
+            self.errors_in_a_row.fetch_add(1, Relaxed);
+        } else if self.errors_in_a_row.load(Relaxed) != 0 {
+            // Read first: the line stays shared between the workers while all goes well.
+            self.errors_in_a_row.store(0, Relaxed);
+        }
     }
 
     /// Requests given to this endpoint so far, retries included.
@@ -88,6 +104,21 @@ impl EndpointVitals {
     /// Exchanges that failed by this endpoint's fault so far.
     pub fn failed(&self) -> u64 {
         self.failed.load(Relaxed)
+    }
+
+    /// Answers with a status of 500 or more so far.
+    pub fn error_statuses(&self) -> u64 {
+        self.error_statuses.load(Relaxed)
+    }
+
+    /// All errors so far: failed exchanges, failed connections, error statuses.
+    pub fn errors(&self) -> u64 {
+        self.failed() + self.connect_failed() + self.error_statuses()
+    }
+
+    /// Errors since its last good answer.
+    pub fn errors_in_a_row(&self) -> u32 {
+        self.errors_in_a_row.load(Relaxed)
     }
 
     /// Connections that could not be opened so far.
@@ -128,7 +159,35 @@ impl EndpointVitals {
 pub struct UpstreamVitals {
     cursor: Padded<AtomicUsize>,
     in_flight: Padded<AtomicU32>,
+    /// Read by every exchange, written when something goes wrong.
+    gate: Padded<AtomicU32>,
+    retries: Padded<Retries>,
 }
+
+/// What retries there were, and how many more there may be.
+#[derive(Debug)]
+struct Retries {
+    allowance: AtomicU32,
+    made: AtomicU64,
+    denied: AtomicU64,
+}
+
+/// Retries allowed before anybody has computed how many may be.
+const RETRIES_AT_START: u32 = 100;
+
+impl Default for Retries {
+    fn default() -> Retries {
+        let allowance = AtomicU32::new(RETRIES_AT_START);
+        Retries { allowance, made: AtomicU64::new(0), denied: AtomicU64::new(0) }
+    }
+}
+
+/// The gate's word for a closed breaker: everybody passes. Anything else lets so many pass, less
+/// [`GATE_OPEN`].
+const GATE_CLOSED: u32 = 0;
+
+/// The gate's word for an open breaker, or for a half-open one that has let its requests pass.
+const GATE_OPEN: u32 = 1;
 
 impl UpstreamVitals {
     /// The next turn: 0, 1, 2, … over all workers; wraps.
@@ -149,5 +208,89 @@ impl UpstreamVitals {
     /// A request's answer ended.
     pub fn leave(&self) {
         self.in_flight.0.fetch_sub(1, Relaxed);
+    }
+
+    /// Tells exchanges whether the breaker lets them pass; half open it lets `probes` pass.
+    pub fn set_gate(&self, gate: Gate, probes: u32) {
+        let word = match gate {
+            Gate::Closed => GATE_CLOSED,
+            Gate::Open => GATE_OPEN,
+            Gate::HalfOpen => GATE_OPEN.saturating_add(probes),
+        };
+        self.gate.0.store(word, Relaxed);
+    }
+
+    /// Whether the breaker lets one more request pass; takes its place where those are counted.
+    pub fn passes_gate(&self) -> bool {
+        if self.gate.0.load(Relaxed) == GATE_CLOSED {
+            return true;
+        }
+        let pass = |word: u32| match word {
+            GATE_CLOSED => Some(GATE_CLOSED),
+            GATE_OPEN => None,
+            places => Some(places - 1),
+        };
+        self.gate.0.fetch_update(Relaxed, Relaxed, pass).is_ok()
+    }
+
+    /// Says how many retries are allowed from now on.
+    pub fn allow_retries(&self, count: u32) {
+        self.retries.0.allowance.store(count, Relaxed);
+    }
+
+    /// Takes one retry from the allowance, and counts it, or counts that it was denied.
+    pub fn try_retry(&self) -> bool {
+        let retries = &self.retries.0;
+        let take = |left: u32| left.checked_sub(1);
+        let allowed = retries.allowance.fetch_update(Relaxed, Relaxed, take).is_ok();
+        let counter = if allowed { &retries.made } else { &retries.denied };
+        counter.fetch_add(1, Relaxed);
+        allowed
+    }
+
+    /// Retries made so far that the budget counts.
+    pub fn retries(&self) -> u64 {
+        self.retries.0.made.load(Relaxed)
+    }
+
+    /// Retries the budget denied so far.
+    pub fn retries_denied(&self) -> u64 {
+        self.retries.0.denied.load(Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_half_open_gate_lets_exactly_its_probes_pass() {
+        let vitals = UpstreamVitals::default();
+        let passing = |vitals: &UpstreamVitals| (0..10).filter(|_| vitals.passes_gate()).count();
+        assert_eq!(passing(&vitals), 10);
+        for (gate, expected) in [(Gate::Open, 0), (Gate::HalfOpen, 3), (Gate::Closed, 10)] {
+            vitals.set_gate(gate, 3);
+            assert_eq!(passing(&vitals), expected, "{gate:?}");
+        }
+    }
+
+    #[test]
+    fn retries_beyond_the_allowance_are_denied_and_counted() {
+        let vitals = UpstreamVitals::default();
+        vitals.allow_retries(2);
+        let made: Vec<bool> = (0..4).map(|_| vitals.try_retry()).collect();
+        assert_eq!(made, [true, true, false, false]);
+        assert_eq!((vitals.retries(), vitals.retries_denied()), (2, 2));
+    }
+
+    #[test]
+    fn a_good_answer_ends_a_row_of_errors() {
+        let vitals = EndpointVitals::default();
+        vitals.count_failure();
+        vitals.count_connect_failure();
+        vitals.count_answer(503);
+        assert_eq!((vitals.errors_in_a_row(), vitals.errors()), (3, 3));
+        vitals.count_answer(404);
+        assert_eq!((vitals.errors_in_a_row(), vitals.errors()), (0, 3));
     }
 }

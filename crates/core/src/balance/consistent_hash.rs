@@ -153,6 +153,8 @@ mod tests {
                 weight: weight(at),
                 connections_max: None,
                 backup: false,
+                standing: crate::endpoints::Standing::Ready,
+                warmth: 100,
                 vitals: Arc::default(),
             })
             .collect();

@@ -24,7 +24,7 @@ struct Column {
 
 impl Draw {
     pub(super) fn new(group: Group<'_>) -> Draw {
-        let weights = group.weights();
+        let weights = group.shares();
         let equal = weights.iter().all(|weight| *weight == weights[0]);
         let columns = if equal { Vec::new() } else { columns(&weights) };
         Draw { members: group.members, columns }

@@ -31,7 +31,7 @@ impl LeastRequest {
 
 /// Requests in flight a unit of weight if this endpoint took one more.
 fn cost(endpoint: &Endpoint) -> f64 {
-    (f64::from(endpoint.vitals.in_flight()) + 1.0) / f64::from(endpoint.weight.max(1))
+    (f64::from(endpoint.vitals.in_flight()) + 1.0) / endpoint.share()
 }
 
 /// The member with the least cost that has room. The scan starts anywhere, so that equals share.

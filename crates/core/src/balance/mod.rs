@@ -58,7 +58,10 @@ impl Balancer {
             ([], _) => Kind::Nobody,
             ([one], _) => Kind::One(*one),
             (_, Balance::Random) => Kind::Random(Random::new(group)),
-            (_, Balance::RoundRobin) => Kind::RoundRobin(RoundRobin::new(group)),
+            (_, Balance::RoundRobin) if !group.warms_up() => {
+                Kind::RoundRobin(RoundRobin::new(group))
+            }
+            (_, Balance::RoundRobin) => Kind::WeightedRoundRobin(WeightedRoundRobin::new(group)),
             (_, Balance::WeightedRoundRobin) => {
                 Kind::WeightedRoundRobin(WeightedRoundRobin::new(group))
             }
@@ -70,6 +73,11 @@ impl Balancer {
             (_, Balance::ConsistentHash(Ring::Crc32)) => Kind::CrcHash(CrcHash::new(group)),
             (_, Balance::Maglev) => Kind::Maglev(Maglev::new(group)),
         })
+    }
+
+    /// Whether it has no member.
+    pub fn is_empty(&self) -> bool {
+        matches!(self.0, Kind::Nobody)
     }
 
     /// Chooses an untried member with room and takes a place in flight on it. `endpoints` are those
@@ -102,9 +110,25 @@ impl Group<'_> {
         &self.list[usize::from(id.0)]
     }
 
+    /// Whether a member has not its whole share yet.
+    fn warms_up(&self) -> bool {
+        self.members.iter().any(|id| self.endpoint(*id).warmth < 100)
+    }
+
     /// The weight of each member, in order; at least 1 whatever was written.
     fn weights(&self) -> Vec<u32> {
         self.members.iter().map(|id| u32::from(self.endpoint(*id).weight.max(1))).collect()
+    }
+
+    /// The same, less what those lack that warm up: hundredfold while there is one. Tables of
+    /// hashes do not follow it: keys would move with every step.
+    fn shares(&self) -> Vec<u32> {
+        if !self.warms_up() {
+            return self.weights();
+        }
+        let warmth = |id: &EndpointId| u32::from(self.endpoint(*id).warmth.clamp(1, 100));
+        let weights = self.weights();
+        self.members.iter().zip(weights).map(|(id, weight)| weight * warmth(id)).collect()
     }
 }
 

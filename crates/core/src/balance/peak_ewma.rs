@@ -30,5 +30,5 @@ fn cost(endpoint: &Endpoint, now: Moment) -> f64 {
     let latency = endpoint.vitals.latency_nanos(now);
     let cost =
         if latency > 0.0 { latency * (in_flight + 1.0) } else { UNOBSERVED_NANOS * in_flight };
-    cost / f64::from(endpoint.weight.max(1))
+    cost / endpoint.share()
 }

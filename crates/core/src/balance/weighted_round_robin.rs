@@ -22,7 +22,7 @@ pub(super) struct WeightedRoundRobin {
 
 impl WeightedRoundRobin {
     pub(super) fn new(group: Group<'_>) -> WeightedRoundRobin {
-        let cycle = cycle(&slots(&group.weights()));
+        let cycle = cycle(&slots(&group.shares()));
         WeightedRoundRobin { members: group.members, cycle }
     }
 

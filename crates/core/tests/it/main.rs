@@ -11,4 +11,5 @@ mod precedence;
 mod rewriting;
 mod scale;
 mod sharing;
+mod standing;
 mod ties;

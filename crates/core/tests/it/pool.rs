@@ -1,7 +1,7 @@
 //! Endpoints in a few words.
 
 use gatehouse_core::chance::Chance;
-use gatehouse_core::endpoints::{Ask, Endpoint, EndpointId, Endpoints, NoPick, Tried};
+use gatehouse_core::endpoints::{Ask, Endpoint, EndpointId, Endpoints, NoPick, Standing, Tried};
 use gatehouse_core::moment::Moment;
 use gatehouse_core::plan::{Address, Balance, Ring};
 use gatehouse_core::vitals::{EndpointVitals, UpstreamVitals};
@@ -34,6 +34,8 @@ pub fn endpoint(text: &str, weight: u16) -> Endpoint {
         weight,
         connections_max: None,
         backup: false,
+        standing: Standing::Ready,
+        warmth: 100,
         vitals: Arc::new(EndpointVitals::default()),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::talk::{SOON, Talk, get, limited, ok, pass, within};
 use gatehouse_core::address::{Address, Bind};
-use gatehouse_core::endpoints::{Endpoint, Endpoints};
+use gatehouse_core::endpoints::{Endpoint, Endpoints, Standing};
 use gatehouse_core::message::MethodSet;
 use gatehouse_core::plan::{
     Action, Balance, ClientLimits, Edits, EndpointSpec, Forward, HashBy, Keepalive, ListenerPlan,
@@ -85,6 +85,8 @@ fn endpoints_with(count: u8, balance: Balance, connections_max: Option<u32>) -> 
         weight: 1,
         connections_max,
         backup: false,
+        standing: Standing::Ready,
+        warmth: 100,
         vitals: Arc::default(),
     };
     let list = (1..=count).map(endpoint).collect();

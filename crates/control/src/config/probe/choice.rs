@@ -3,7 +3,7 @@
 use super::Question;
 use gatehouse_core::balance_key::balance_key;
 use gatehouse_core::chance::Chance;
-use gatehouse_core::endpoints::{Ask, Endpoint, Endpoints, Tried};
+use gatehouse_core::endpoints::{Ask, Endpoint, Endpoints, Standing, Tried};
 use gatehouse_core::message::{Known, RequestHead, tokens};
 use gatehouse_core::moment::Moment;
 use gatehouse_core::plan::{
@@ -70,6 +70,8 @@ fn endpoint(spec: &EndpointSpec) -> Endpoint {
         weight: spec.weight,
         connections_max: spec.connections_max,
         backup: spec.backup,
+        standing: Standing::Ready,
+        warmth: 100,
         vitals: Arc::new(EndpointVitals::default()),
     }
 }

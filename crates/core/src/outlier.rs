@@ -1,0 +1,379 @@
+//! What real traffic says of endpoints: those that fail far more than they should, or answer far
+//! slower than the others, are left out for a while.
+//!
+//! Judged now and then off the data path, from counters that every exchange moves anyway.
+
+use crate::moment::Moment;
+use std::time::Duration;
+
+/// When an endpoint is ejected, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OutlierRule {
+    /// Errors in a row; 0 looks at no row.
+    pub consecutive_errors: u32,
+    /// The share of requests in a window that may fail, 0.0 to 1.0; `None` looks at none.
+    pub error_rate: Option<f64>,
+    /// Requests a window must hold before its share counts.
+    pub requests_min: u32,
+    /// How long a window is.
+    pub window: Duration,
+    /// How many times slower than the median of the others through a whole window; `None` looks at
+    /// no latency.
+    pub latency_factor: Option<f64>,
+    /// How long the first ejection lasts; each further one doubles that, up to 16 times.
+    pub eject_for: Duration,
+    /// The share of an upstream's endpoints that may be ejected at once, 0.0 to 1.0. Of two or more
+    /// one may always go; the last one never does.
+    pub ejected_max: f64,
+}
+
+impl Default for OutlierRule {
+    fn default() -> OutlierRule {
+        OutlierRule {
+            consecutive_errors: 5,
+            error_rate: None,
+            requests_min: 20,
+            window: Duration::from_secs(10),
+            latency_factor: None,
+            eject_for: Duration::from_secs(10),
+            ejected_max: 0.5,
+        }
+    }
+}
+
+/// What the counters of an endpoint say at one moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reading {
+    /// Requests given to it so far.
+    pub requests: u64,
+    /// Those that failed by its fault so far, error statuses included.
+    pub errors: u64,
+    /// Errors since its last good answer.
+    pub in_a_row: u32,
+    /// Its latency average in nanoseconds; 0 where nothing is known.
+    pub latency_nanos: f64,
+}
+
+/// Why an endpoint was ejected.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Reason {
+    /// So many errors in a row.
+    Consecutive(u32),
+    /// This share of a window's requests failed.
+    ErrorRate(f64),
+    /// It took this many times the median of the others.
+    Slow(f64),
+}
+
+/// What has become of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Change {
+    /// It is left out until then.
+    Ejected {
+        /// Why.
+        reason: Reason,
+        /// For how long.
+        term: Duration,
+    },
+    /// It may show that it is well again.
+    Returned,
+}
+
+/// Doublings of the term.
+const DOUBLINGS_MAX: u32 = 4;
+
+/// The record of one endpoint.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Conduct {
+    ejected_until: Option<Moment>,
+    ejections: u32,
+    calm_since: Moment,
+    window: Option<Window>,
+    /// Errors in a row that were there when it returned: they are not counted again.
+    forgiven: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    since: Moment,
+    requests: u64,
+    errors: u64,
+    /// The lowest latency average seen in it.
+    latency_floor: f64,
+}
+
+impl Conduct {
+    /// Whether it is left out.
+    pub fn is_ejected(&self) -> bool {
+        self.ejected_until.is_some()
+    }
+
+    /// When it may return.
+    pub fn ejected_until(&self) -> Option<Moment> {
+        self.ejected_until
+    }
+
+    /// Times it was ejected of late; one is forgotten for each good term.
+    pub fn ejections(&self) -> u32 {
+        self.ejections
+    }
+
+    fn term(&self, rule: &OutlierRule) -> Duration {
+        rule.eject_for * (1 << self.ejections.min(DOUBLINGS_MAX))
+    }
+
+    fn open_window(&mut self, reading: &Reading, now: Moment) {
+        let Reading { requests, errors, latency_nanos, .. } = *reading;
+        self.window = Some(Window { since: now, requests, errors, latency_floor: latency_nanos });
+    }
+
+    fn eject(&mut self, rule: &OutlierRule, reason: Reason, now: Moment) -> Change {
+        let term = self.term(rule);
+        self.ejected_until = Some(now.after(term));
+        self.ejections = self.ejections.saturating_add(1);
+        Change::Ejected { reason, term }
+    }
+
+    fn try_return(&mut self, reading: &Reading, now: Moment) -> Option<Change> {
+        self.ejected_until.filter(|until| *until <= now)?;
+        self.ejected_until = None;
+        self.calm_since = now;
+        self.forgiven = reading.in_a_row;
+        self.open_window(reading, now);
+        Some(Change::Returned)
+    }
+
+    /// What speaks against it now. Closes the window where that is over.
+    fn charge(
+        &mut self,
+        rule: &OutlierRule,
+        reading: &Reading,
+        median: Option<f64>,
+        now: Moment,
+    ) -> Option<Reason> {
+        self.forgiven = self.forgiven.min(reading.in_a_row);
+        let in_a_row = reading.in_a_row - self.forgiven;
+        if rule.consecutive_errors > 0 && in_a_row >= rule.consecutive_errors {
+            return Some(Reason::Consecutive(in_a_row));
+        }
+        let Some(window) = &mut self.window else {
+            self.open_window(reading, now);
+            return None;
+        };
+        window.latency_floor = window.latency_floor.min(reading.latency_nanos);
+        let errors = reading.errors.saturating_sub(window.errors);
+        let requests = reading.requests.saturating_sub(window.requests).max(errors);
+        let enough = requests >= u64::from(rule.requests_min.max(1));
+        let rate = errors as f64 / requests.max(1) as f64;
+        if let Some(most) = rule.error_rate.filter(|most| enough && rate > *most) {
+            debug_assert!(most <= 1.0);
+            return Some(Reason::ErrorRate(rate));
+        }
+        if now.since(window.since) < rule.window {
+            return None;
+        }
+        let slower =
+            median.filter(|median| *median > 0.0).map(|median| window.latency_floor / median);
+        self.open_window(reading, now);
+        let most = rule.latency_factor.filter(|_| enough)?;
+        slower.filter(|times| *times > most).map(Reason::Slow)
+    }
+}
+
+/// Judges all endpoints of one upstream together: `readings` beside the records of the same
+/// endpoints. Tells each change by the endpoint's place.
+pub fn judge(
+    rule: &OutlierRule,
+    conducts: &mut [Conduct],
+    readings: &[Reading],
+    now: Moment,
+    mut tell: impl FnMut(usize, Change),
+) {
+    let count = conducts.len();
+    let most = match count {
+        0 | 1 => 0,
+        _ => ((count as f64 * rule.ejected_max) as usize).clamp(1, count - 1),
+    };
+    let most = if rule.ejected_max > 0.0 { most } else { 0 };
+    for (place, (conduct, reading)) in conducts.iter_mut().zip(readings).enumerate() {
+        if let Some(change) = conduct.try_return(reading, now) {
+            tell(place, change);
+        }
+    }
+    let mut out = conducts.iter().filter(|conduct| conduct.is_ejected()).count();
+    for (place, reading) in readings.iter().enumerate().take(count) {
+        if conducts[place].is_ejected() {
+            continue;
+        }
+        let median = rule.latency_factor.and_then(|_| median_of_others(conducts, readings, place));
+        let conduct = &mut conducts[place];
+        match conduct.charge(rule, reading, median, now) {
+            Some(reason) if out < most => {
+                out += 1;
+                let change = conduct.eject(rule, reason, now);
+                tell(place, change);
+            }
+            Some(_) => {}
+            None if now.since(conduct.calm_since) >= conduct.term(rule) => {
+                conduct.ejections = conduct.ejections.saturating_sub(1);
+                conduct.calm_since = now;
+            }
+            None => {}
+        }
+    }
+}
+
+/// The median latency of the endpoints other than `place` that are in and have answered.
+fn median_of_others(conducts: &[Conduct], readings: &[Reading], place: usize) -> Option<f64> {
+    let others = conducts.iter().zip(readings).enumerate().filter(|(at, (conduct, reading))| {
+        *at != place && !conduct.is_ejected() && reading.latency_nanos > 0.0
+    });
+    let mut latencies: Vec<f64> = others.map(|(_, (_, reading))| reading.latency_nanos).collect();
+    latencies.sort_unstable_by(f64::total_cmp);
+    latencies.get(latencies.len() / 2).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const TICK: Duration = Duration::from_millis(100);
+
+    struct Bench {
+        rule: OutlierRule,
+        conducts: Vec<Conduct>,
+        readings: Vec<Reading>,
+        now: Moment,
+    }
+
+    impl Bench {
+        fn new(rule: OutlierRule, count: usize) -> Bench {
+            let (conducts, readings) =
+                (vec![Conduct::default(); count], vec![Reading::default(); count]);
+            Bench { rule, conducts, readings, now: Moment::from_nanos(1) }
+        }
+
+        fn tick(&mut self) -> Vec<(usize, Change)> {
+            self.now = self.now.after(TICK);
+            let mut told = Vec::new();
+            judge(&self.rule, &mut self.conducts, &self.readings, self.now, |place, change| {
+                told.push((place, change));
+            });
+            told
+        }
+
+        fn serve(&mut self, place: usize, good: u64, bad: u64) {
+            let reading = &mut self.readings[place];
+            reading.requests += good + bad;
+            reading.errors += bad;
+            reading.in_a_row = if good > 0 { 0 } else { reading.in_a_row + bad as u32 };
+        }
+
+        fn ticks_until_change(&mut self, most: usize) -> Option<(usize, Vec<(usize, Change)>)> {
+            (1..=most).find_map(|count| {
+                let told = self.tick();
+                (!told.is_empty()).then_some((count, told))
+            })
+        }
+    }
+
+    #[test]
+    fn errors_in_a_row_eject_and_each_further_ejection_doubles_the_term() {
+        let mut bench = Bench::new(OutlierRule::default(), 3);
+        for doubled in [10, 20, 40, 80, 160, 160] {
+            bench.serve(1, 0, 5);
+            let told = bench.tick();
+            let term = Duration::from_secs(doubled);
+            let reason = Reason::Consecutive(5);
+            assert_eq!(told, [(1, Change::Ejected { reason, term })]);
+            let (ticks, told) = bench.ticks_until_change(2000).expect("it returns");
+            assert_eq!((ticks as u64, told), (doubled * 10, vec![(1, Change::Returned)]));
+        }
+    }
+
+    #[test]
+    fn what_was_forgiven_is_not_charged_again_and_good_conduct_shortens_the_term() {
+        let mut bench = Bench::new(OutlierRule::default(), 2);
+        bench.serve(0, 0, 7);
+        assert_eq!(bench.tick().len(), 1);
+        bench.ticks_until_change(101).expect("it returns");
+        assert!(bench.tick().is_empty(), "the old row was charged again");
+        for _ in 0..250 {
+            bench.serve(0, 1, 0);
+            assert!(bench.tick().is_empty());
+        }
+        assert_eq!(bench.conducts[0].ejections(), 0);
+    }
+
+    #[test]
+    fn no_more_than_the_cap_are_ejected_and_never_the_last() {
+        for (count, share, expected) in [
+            (1, 1.0, 0),
+            (2, 1.0, 1),
+            (2, 0.1, 1),
+            (4, 0.5, 2),
+            (10, 0.5, 5),
+            (10, 1.0, 9),
+            (4, 0.0, 0),
+        ] {
+            let rule = OutlierRule { ejected_max: share, ..OutlierRule::default() };
+            let mut bench = Bench::new(rule, count);
+            (0..count).for_each(|place| bench.serve(place, 0, 9));
+            assert_eq!(bench.tick().len(), expected, "{count} {share}");
+            assert!(bench.tick().is_empty());
+        }
+    }
+
+    #[test]
+    fn an_error_share_counts_only_with_enough_requests() {
+        let rule =
+            OutlierRule { consecutive_errors: 0, error_rate: Some(0.3), ..OutlierRule::default() };
+        for (good, bad, ejected) in
+            [(10, 5, false), (14, 6, false), (13, 7, true), (100, 10, false)]
+        {
+            let mut bench = Bench::new(rule, 2);
+            bench.tick();
+            bench.serve(0, good, bad);
+            assert_eq!(!bench.tick().is_empty(), ejected, "{good} {bad}");
+        }
+    }
+
+    #[test]
+    fn only_slowness_that_lasts_a_whole_window_ejects() {
+        let rule = OutlierRule { latency_factor: Some(3.0), ..OutlierRule::default() };
+        for (pause, ejected) in [(false, true), (true, false)] {
+            let mut bench = Bench::new(rule, 3);
+            for tick in 0..110 {
+                (0..3).for_each(|place| bench.serve(place, 5, 0));
+                for (place, millis) in [(0, 10.0), (1, 12.0), (2, 90.0)] {
+                    bench.readings[place].latency_nanos = millis * 1e6;
+                }
+                if pause && tick == 50 {
+                    bench.readings[2].latency_nanos = 9e6;
+                }
+                bench.tick();
+            }
+            assert_eq!(bench.conducts[2].is_ejected(), ejected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happens_one_stays_in_and_everybody_returns(
+            served in prop::collection::vec((0..4_usize, 0_u64..3, 0_u64..8), 1..300),
+        ) {
+            let mut bench = Bench::new(OutlierRule { ejected_max: 1.0, ..OutlierRule::default() }, 4);
+            for (place, good, bad) in served {
+                bench.serve(place, good, bad);
+                bench.tick();
+                prop_assert!(bench.conducts.iter().any(|conduct| !conduct.is_ejected()));
+            }
+            (0..4).for_each(|place| bench.serve(place, 1, 0));
+            for _ in 0..1700 {
+                bench.tick();
+            }
+            prop_assert!(bench.conducts.iter().all(|conduct| !conduct.is_ejected()));
+        }
+    }
+}

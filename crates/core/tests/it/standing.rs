@@ -1,0 +1,112 @@
+//! Who is asked, by how each endpoint stands.
+
+use crate::pool::endpoint;
+use gatehouse_core::chance::Chance;
+use gatehouse_core::endpoints::{Ask, Endpoint, EndpointId, Endpoints, NoPick, Standing, Tried};
+use gatehouse_core::moment::Moment;
+use gatehouse_core::plan::{Balance, Ring};
+use std::sync::Arc;
+
+const BALANCES: [Balance; 7] = [
+    Balance::Random,
+    Balance::RoundRobin,
+    Balance::WeightedRoundRobin,
+    Balance::LeastRequest,
+    Balance::PeakEwma,
+    Balance::ConsistentHash(Ring::Default { load_bound: None }),
+    Balance::Maglev,
+];
+
+/// Places picked by 2,000 different keys, in their shares.
+fn shares(balance: Balance, list: Vec<Endpoint>) -> Result<Vec<usize>, NoPick> {
+    let mut shares = vec![0; list.len()];
+    let endpoints = Endpoints::new(balance, list, Arc::default());
+    let mut chance = Chance::seeded(7);
+    for key in 0..2_000_u32 {
+        let tried = Tried::default();
+        let key = key.to_be_bytes();
+        let mut ask = Ask { now: Moment::START, chance: &mut chance, key: &key, tried };
+        let EndpointId(place) = endpoints.pick(&mut ask)?;
+        endpoints.get(EndpointId(place)).vitals.leave();
+        shares[usize::from(place)] += 1;
+    }
+    Ok(shares)
+}
+
+/// A letter an endpoint: ready, unhealthy, ejected, drained; a capital is a backup.
+fn list(letters: &str) -> Vec<Endpoint> {
+    let one = |(at, letter): (usize, char)| Endpoint {
+        standing: match letter.to_ascii_lowercase() {
+            'r' => Standing::Ready,
+            'u' => Standing::Unhealthy,
+            'e' => Standing::Ejected,
+            _ => Standing::Drained,
+        },
+        backup: letter.is_ascii_uppercase(),
+        ..endpoint(&format!("10.0.0.{at}:80"), 1)
+    };
+    letters.chars().enumerate().map(one).collect()
+}
+
+#[test]
+fn who_is_not_ready_is_left_out_unless_nobody_is() {
+    for (letters, asked) in [
+        ("rrr", "+++"),
+        ("rur", "+-+"),
+        ("red", "+--"),
+        ("rrR", "++-"),
+        ("ueR", "--+"),
+        ("udR", "--+"),
+        ("uee", "+++"),
+        ("udU", "+--"),
+        ("dU", "-+"),
+    ] {
+        for balance in BALANCES {
+            let shares = shares(balance, list(letters)).expect("somebody is asked");
+            let seen = |share: &usize| if *share > 0 { '+' } else { '-' };
+            let seen: String = shares.iter().map(seen).collect();
+            assert_eq!(seen, asked, "{letters} {balance:?}");
+        }
+    }
+}
+
+#[test]
+fn drained_endpoints_are_not_asked_even_when_nobody_is_left() {
+    for balance in BALANCES {
+        assert_eq!(shares(balance, list("dD")), Err(NoPick::Empty));
+    }
+    assert!(!Endpoints::new(Balance::Random, list("dd"), Arc::default()).panics());
+    assert!(Endpoints::new(Balance::Random, list("du"), Arc::default()).panics());
+    assert!(!Endpoints::new(Balance::Random, list("ru"), Arc::default()).panics());
+}
+
+#[test]
+fn an_endpoint_that_warms_up_has_its_part_of_its_share() {
+    for balance in [Balance::Random, Balance::RoundRobin, Balance::WeightedRoundRobin] {
+        let mut list = list("rrr");
+        list[1].warmth = 10;
+        let shares = shares(balance, list).expect("somebody is asked");
+        assert!((70..=120).contains(&shares[1]), "{balance:?} {shares:?}");
+    }
+}
+
+#[test]
+fn a_key_stays_where_it_was_while_another_endpoint_is_out() {
+    for balance in BALANCES.into_iter().skip(5) {
+        let whole = Endpoints::new(balance, list("rrrr"), Arc::default());
+        let less = Endpoints::new(balance, list("rrur"), Arc::default());
+        let mut chance = Chance::seeded(1);
+        let mut moved = 0;
+        for key in 0..1_000_u32 {
+            let key = key.to_be_bytes();
+            let mut pick = |endpoints: &Endpoints| {
+                let tried = Tried::default();
+                let mut ask = Ask { now: Moment::START, chance: &mut chance, key: &key, tried };
+                endpoints.pick(&mut ask).expect("somebody is ready")
+            };
+            let (before, after) = (pick(&whole), pick(&less));
+            moved += usize::from(before != EndpointId(2) && before != after);
+        }
+        assert!(moved < 40, "{balance:?}: {moved} of 1,000 moved");
+    }
+}
