@@ -61,7 +61,10 @@ fn files(folder: &Path) -> Vec<PathBuf> {
         for entry in entries.flatten() {
             let Ok(kind) = entry.file_type() else { continue };
             let skipped = SKIPPED.iter().any(|name| entry.file_name() == *name);
-            if kind.is_dir() && !skipped {
+            if skipped {
+                continue;
+            }
+            if kind.is_dir() {
                 folders.push(entry.path());
             } else if kind.is_file() && entry.metadata().is_ok_and(|m| m.len() <= FILE_BYTES_MAX) {
                 found.push(entry.path());

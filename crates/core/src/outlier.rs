@@ -363,7 +363,8 @@ mod tests {
         fn whatever_happens_one_stays_in_and_everybody_returns(
             served in prop::collection::vec((0..4_usize, 0_u64..3, 0_u64..8), 1..300),
         ) {
-            let mut bench = Bench::new(OutlierRule { ejected_max: 1.0, ..OutlierRule::default() }, 4);
+            let rule = OutlierRule { ejected_max: 1.0, ..OutlierRule::default() };
+            let mut bench = Bench::new(rule, 4);
             for (place, good, bad) in served {
                 bench.serve(place, good, bad);
                 bench.tick();
