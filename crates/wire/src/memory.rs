@@ -70,9 +70,11 @@ impl MemoryStream {
             return Poll::Pending;
         }
         let count = room.len().min(pipe.bytes.len());
-        for (slot, byte) in room.iter_mut().zip(pipe.bytes.drain(..count)) {
-            *slot = byte;
-        }
+        let (front, back) = pipe.bytes.as_slices();
+        let (near, far) = room[..count].split_at_mut(front.len().min(count));
+        near.copy_from_slice(&front[..near.len()]);
+        far.copy_from_slice(&back[..far.len()]);
+        pipe.bytes.drain(..count);
         pipe.wake();
         Poll::Ready(Ok(count))
     }
