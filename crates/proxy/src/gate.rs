@@ -412,6 +412,11 @@ pub mod memory {
         }
     }
 
+    /// Bytes that a running exchange takes beside its heads and buffers.
+    pub fn exchange_bytes() -> usize {
+        crate::rooms::bytes_of_room(crate::exchange::exchange)
+    }
+
     /// Runs a test with the clock paused: time passes only when every task waits for it.
     pub fn run<T>(test: impl Future<Output = T>) -> T {
         let mut builder = Builder::new_current_thread();

@@ -53,3 +53,9 @@ impl<F: Future> Rooms<F> {
         })
     }
 }
+
+/// Bytes of the room of what `make` would make.
+#[cfg(feature = "memory")]
+pub(crate) fn bytes_of_room<A, B, F: Future>(_make: impl FnOnce(A, B) -> F) -> usize {
+    size_of::<Option<F>>()
+}

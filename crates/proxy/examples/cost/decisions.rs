@@ -1,14 +1,4 @@
-//! Does one decision so many times, for a profiler to count. Two runs that differ only in how often
-//! give the instructions of one:
-//!
-//! ```text
-//! cargo build --release -p gatehouse-core --example cost
-//! valgrind --tool=callgrind --callgrind-out-file=cost.out cost paths 20000 100000
-//! valgrind --tool=callgrind --callgrind-out-file=cost.out cost paths 20000 200000
-//! ```
-//!
-//! `paths` is so many prefix routes of one host, `hosts` so many hosts of ten routes each, and
-//! `pick BALANCE` so many endpoints. With 0 times only the tables are built.
+//! What `core` decides for each request: the route, and the endpoint.
 
 use gatehouse_core::chance::Chance;
 use gatehouse_core::endpoints::{Ask, ENDPOINTS_MAX, Endpoint, Endpoints, Standing, Tried};
@@ -19,56 +9,29 @@ use gatehouse_core::route::{Asked, Found, HostRule, ListenerSet, PathRule, Route
 use gatehouse_core::vitals::UpstreamVitals;
 use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::process::ExitCode;
 use std::sync::Arc;
 
-const USAGE: &str = "usage: cost paths|hosts COUNT TIMES, or cost pick BALANCE COUNT TIMES";
-
-fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    match run(&words) {
-        Some(done) => {
-            println!("{done}");
-            ExitCode::SUCCESS
-        }
-        None => {
-            eprintln!("{USAGE}");
-            ExitCode::from(2)
-        }
-    }
+/// So many prefix routes of one host.
+pub fn paths(count: u32, times: usize) -> Option<String> {
+    let rules = (0..count).map(|at| rule(None, &format!("/service-{at}/v1"))).collect();
+    let targets = (0..TARGETS).map(|at| {
+        let at = mixed(at, count);
+        ("www.example.com".into(), format!("/service-{at}/v1/items/17"))
+    });
+    find(rules, targets.collect(), times)
 }
 
-fn run(words: &[&str]) -> Option<String> {
-    match words {
-        ["paths", count, times] => {
-            let count = count.parse().ok().filter(|count: &u32| *count > 0)?;
-            let rules = (0..count).map(|at| rule(None, &format!("/service-{at}/v1"))).collect();
-            let targets = (0..TARGETS).map(|at| {
-                let at = mixed(at, count);
-                ("www.example.com".into(), format!("/service-{at}/v1/items/17"))
-            });
-            find(rules, targets.collect(), times.parse().ok()?)
-        }
-        ["hosts", count, times] => {
-            let count = count.parse().ok().filter(|count: &u32| *count > 0)?;
-            let rules = (0..10 * count).map(|at| {
-                let host = format!("shop-{}.example.com", at / 10);
-                rule(Some(&host), &format!("/part-{}", at % 10))
-            });
-            let targets = (0..TARGETS).map(|at| {
-                let at = mixed(at, 10 * count);
-                (format!("shop-{}.example.com", at / 10), format!("/part-{}/items/17", at % 10))
-            });
-            find(rules.collect(), targets.collect(), times.parse().ok()?)
-        }
-        ["pick", balance, count, times] => {
-            let within = 1..=ENDPOINTS_MAX;
-            let count = count.parse().ok().filter(|count: &usize| within.contains(count))?;
-            pick(balance_of(balance)?, count, times.parse().ok()?)
-        }
-        _ => None,
-    }
+/// So many hosts of ten routes each.
+pub fn hosts(count: u32, times: usize) -> Option<String> {
+    let rules = (0..10 * count).map(|at| {
+        let host = format!("shop-{}.example.com", at / 10);
+        rule(Some(&host), &format!("/part-{}", at % 10))
+    });
+    let targets = (0..TARGETS).map(|at| {
+        let at = mixed(at, 10 * count);
+        (format!("shop-{}.example.com", at / 10), format!("/part-{}/items/17", at % 10))
+    });
+    find(rules.collect(), targets.collect(), times)
 }
 
 /// How many different requests are asked in turn.
@@ -125,7 +88,9 @@ fn balance_of(word: &str) -> Option<Balance> {
     })
 }
 
-fn pick(balance: Balance, count: usize, times: usize) -> Option<String> {
+/// So many endpoints, every other one of twice the weight.
+pub fn pick(balance: &str, count: u32, times: usize) -> Option<String> {
+    let count = usize::try_from(count).ok().filter(|count| *count <= ENDPOINTS_MAX)?;
     let endpoint = |at: usize| Endpoint {
         text: format!("10.0.{}.{}:8080", at / 256, at % 256).into(),
         address: Address::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))),
@@ -139,7 +104,8 @@ fn pick(balance: Balance, count: usize, times: usize) -> Option<String> {
         vitals: Arc::default(),
     };
     let vitals = Arc::new(UpstreamVitals::default());
-    let endpoints = Endpoints::new(balance, (0..count).map(endpoint).collect(), vitals);
+    let all = (0..count).map(endpoint).collect();
+    let endpoints = Endpoints::new(balance_of(balance)?, all, vitals);
     let mut chance = Chance::seeded(1);
     let mut picked = 0_usize;
     for at in 0..times {
