@@ -412,9 +412,9 @@ pub mod memory {
         }
     }
 
-    /// Bytes that a running exchange takes beside its heads and buffers.
+    /// Bytes of a running exchange: its room and its desk, without buffers and texts.
     pub fn exchange_bytes() -> usize {
-        crate::rooms::bytes_of_room(crate::exchange::exchange)
+        crate::rooms::bytes_of_room(crate::exchange::exchange) + size_of::<crate::worker::Desk>()
     }
 
     /// Runs a test with the clock paused: time passes only when every task waits for it.
