@@ -36,6 +36,11 @@ complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "schema" -d 'Pri
 complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "explain" -d 'Say what would become of a request, and why. Nothing is sent'
 complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "test" -d 'Run the [[expect]] rows of a configuration'
 complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "health" -d 'Ask a running gateway whether it can serve'
+complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "status" -d 'Print what a running gateway shows of itself, as JSON'
+complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "reload" -d 'Have a running gateway read its configuration again'
+complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "diff" -d 'Say what a reload would change. Nothing is changed'
+complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "drain" -d 'Give an endpoint no new requests; what it is doing ends'
+complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "undrain" -d 'Give a drained endpoint requests again'
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -l rate -d 'Requests a second, each at its time; without it, a closed loop' -r
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -l duration -d 'How long each target is measured; 10s without it, or as long as --requests take' -r
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -l requests -d 'Measure so many requests of each target at most' -r
@@ -82,3 +87,21 @@ complete -c gatehouse -n "__fish_gatehouse_using_subcommand test" -s h -l help -
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand health" -l admin -d 'Where its admin interface listens; by default as the configuration has it' -r
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand health" -s c -l config -d 'The configuration file' -r -F
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand health" -s h -l help -d 'Print help'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand status" -l admin -d 'Where its admin interface listens; by default as the configuration has it' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand status" -s c -l config -d 'The configuration file' -r -F
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand status" -s h -l help -d 'Print help'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand reload" -l admin -d 'Where its admin interface listens; by default as the configuration has it' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand reload" -s c -l config -d 'The configuration file' -r -F
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand reload" -l json -d 'Print JSON to standard output'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand reload" -s h -l help -d 'Print help'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand diff" -l admin -d 'Where its admin interface listens; by default as the configuration has it' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand diff" -s c -l config -d 'The configuration file' -r -F
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand diff" -l json -d 'Print JSON to standard output'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand diff" -s h -l help -d 'Print help'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand drain" -l admin -d 'Where its admin interface listens; by default as the configuration has it' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand drain" -s c -l config -d 'The configuration file' -r -F
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand drain" -l watch -d 'Wait until it is empty'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand drain" -s h -l help -d 'Print help'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand undrain" -l admin -d 'Where its admin interface listens; by default as the configuration has it' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand undrain" -s c -l config -d 'The configuration file' -r -F
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand undrain" -s h -l help -d 'Print help'

@@ -3,7 +3,7 @@
 //! What cannot be written is counted and lost; no exchange waits for it. A file that was moved
 //! or removed is opened anew, so that logs can be rotated.
 
-use crate::config::{AccessLogSpec, AccessTo};
+use crate::config::AccessTo;
 use gatehouse_proxy::log::{Batch, LogSink};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -57,10 +57,25 @@ fn append(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).open(path)
 }
 
+/// Where lines go, open already.
+#[derive(Debug)]
+pub struct Target(Out);
+
+impl Target {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// Where the file cannot be opened.
+    pub fn open(to: &AccessTo) -> io::Result<Target> {
+        Out::open(to).map(Target)
+    }
+}
+
 /// The threads that write, one a worker, so that no worker's batch waits for another's.
 #[derive(Debug)]
 pub struct AccessLog {
     lost: Arc<AtomicU64>,
+    out: Arc<Mutex<Out>>,
     /// Disconnected once every thread has written its last line.
     written: Receiver<()>,
 }
@@ -69,10 +84,10 @@ impl AccessLog {
     /// Starts writing.
     ///
     /// # Errors
-    /// Where the file cannot be opened or a thread not be started.
-    pub fn start(spec: &AccessLogSpec, sinks: Vec<LogSink>) -> io::Result<AccessLog> {
+    /// Where a thread cannot be started.
+    pub fn start(out: Target, sinks: Vec<LogSink>) -> io::Result<AccessLog> {
         let lost: Arc<AtomicU64> = Arc::default();
-        let out = Arc::new(Mutex::new(Out::open(&spec.to)?));
+        let out = Arc::new(Mutex::new(out.0));
         let (writing, written) = channel();
         for sink in sinks {
             let (out, lost, writing) = (Arc::clone(&out), Arc::clone(&lost), writing.clone());
@@ -80,7 +95,12 @@ impl AccessLog {
             let work = move || write_all(&sink, &out, &lost, writing);
             std::thread::Builder::new().name(name).spawn(work)?;
         }
-        Ok(AccessLog { lost, written })
+        Ok(AccessLog { lost, out, written })
+    }
+
+    /// Writes elsewhere from now on; lines that are under way go there too.
+    pub fn redirect(&self, to: Target) {
+        *self.out.lock().unwrap_or_else(PoisonError::into_inner) = to.0;
     }
 
     /// Lines that could not be written.

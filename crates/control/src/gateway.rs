@@ -1,20 +1,26 @@
 //! A whole gateway: data plane, access log, admin interface, resolver, from a configuration.
 
-use crate::access_log::AccessLog;
+use crate::access_log::{AccessLog, Target};
 use crate::admin::{Admin, Shown};
-use crate::config::{AccessFormat, AccessTo, Lowered};
+use crate::config::{AccessTo, Lowered};
 use crate::registry::{Registry, Resolver};
+use crate::steer::Steering;
+use crate::steer::facts::Facts;
+use crate::steer::orders::{Busy, Mailbox};
+use crate::steer::reload::Settled;
 use crate::supervisor::{Supervisor, Word};
 use gatehouse_core::address::Bind;
-use gatehouse_proxy::gate::{Gate, Signal, Signals, Start, StartError, block_on};
-use gatehouse_proxy::log::Format;
+use gatehouse_proxy::gate::{Gate, Signals, Start, StartError, block_on};
+use std::cell::RefCell;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 /// Why a gateway did not start: what, where, and what to do.
 #[derive(Debug)]
@@ -80,51 +86,45 @@ impl fmt::Display for Shows<'_> {
 pub struct Gateway {
     gate: Gate,
     admin: Option<Admin>,
-    log: Option<AccessLog>,
-    resolver: Resolver,
+    log: AccessLog,
+    registry: Registry,
     supervisor: Supervisor,
-    drain: Duration,
+    in_force: Settled,
+    workers: NonZeroUsize,
+    file: Option<PathBuf>,
     started: SystemTime,
 }
 
 impl Gateway {
-    /// Starts one. Listeners are bound when this returns, or taken from the supervisor.
+    /// Starts one. Listeners are bound when this returns, or taken from the supervisor. `file` is
+    /// what is read again when it is told to reload.
     ///
     /// # Errors
     /// [`Fault`]; nothing is left running.
-    pub fn start(lowered: Lowered, supervisor: Supervisor) -> Result<Gateway, Fault> {
+    pub fn start(
+        lowered: Lowered,
+        file: Option<PathBuf>,
+        supervisor: Supervisor,
+    ) -> Result<Gateway, Fault> {
         let started = SystemTime::now();
-        let inherited = supervisor.sockets(&lowered.plan)?;
-        let admin = lowered.admin.map(bind_admin).transpose()?;
+        let in_force = Settled::of(lowered);
+        let inherited = supervisor.sockets(&in_force.plan)?;
+        let admin = in_force.admin.map(bind_admin).transpose()?;
+        let target = Target::open(&in_force.access_log)
+            .map_err(|error| log_fault(&in_force.access_log, error))?;
         let registry = Registry::default();
-        let endpoints = registry.endpoints(&lowered.plan);
-        let drain = lowered.plan.drain;
-        let format = match lowered.access_log.format {
-            AccessFormat::Json => Some(Format::Json),
-            AccessFormat::Combined => Some(Format::Combined),
-            AccessFormat::Off => None,
-        };
+        let workers = in_force.workers.unwrap_or_else(cores);
         let start = Start {
-            plan: Arc::new(lowered.plan),
-            endpoints,
-            workers: lowered.workers.unwrap_or_else(cores),
-            access_log: format,
+            plan: Arc::clone(&in_force.plan),
+            endpoints: registry.endpoints(&in_force.plan),
+            workers,
             seed: RandomState::new().hash_one(started),
             inherited,
         };
         let (gate, sinks) = Gate::start(start).map_err(start_fault)?;
-        let log = match format {
-            None => None,
-            Some(_) => Some(AccessLog::start(&lowered.access_log, sinks).map_err(|error| {
-                let what = match &lowered.access_log.to {
-                    AccessTo::File(path) => format!("access log {}", path.display()),
-                    AccessTo::Stdout | AccessTo::Stderr => "access log".to_owned(),
-                };
-                Fault { what, error, hint: "change log.access.to".to_owned() }
-            })?),
-        };
-        let resolver = Resolver::start(registry, gate.handle());
-        Ok(Gateway { gate, admin, log, resolver, supervisor, drain, started })
+        let log = AccessLog::start(target, sinks)
+            .map_err(|error| log_fault(&in_force.access_log, error))?;
+        Ok(Gateway { gate, admin, log, registry, supervisor, in_force, workers, file, started })
     }
 
     /// Where it listens: a line for each listener, and for the admin interface.
@@ -150,61 +150,70 @@ impl Gateway {
     /// # Errors
     /// Where signals cannot be waited for.
     pub fn serve(self, ready: impl FnOnce()) -> io::Result<usize> {
-        let Gateway { mut gate, admin, log, resolver, supervisor, drain, started } = self;
-        let listeners = gate.addresses().into_iter().map(|(name, bind)| (name.to_owned(), bind));
-        let shown = Shown {
-            handle: gate.handle(),
-            listeners: listeners.collect(),
-            log_lines_lost: log.as_ref().map(AccessLog::lost).unwrap_or_default(),
-            started,
-        };
-        let waited: io::Result<()> = block_on(async {
+        let steered: io::Result<Steering> = block_on(async {
+            let (mut steering, admin) = self.steering();
             if let Some(admin) = admin {
-                admin.serve(shown)?;
+                steering.admin = Some(admin.serve(Rc::clone(&steering.shown))?);
             }
             let signals = Signals::new()?;
             ready();
-            supervisor.tell(Word::Ready);
-            wait(&mut gate, signals, drain, &supervisor).await;
-            Ok(())
+            steering.supervisor.tell(Word::Ready);
+            steering.steer(signals).await;
+            Ok(steering)
         })?;
-        waited?;
+        let Steering { gate, log, resolver, .. } = steered?;
         drop(resolver);
         let cut = gate.join();
-        if let Some(log) = log {
-            log.finish();
-        }
+        log.finish();
         Ok(cut)
     }
-}
 
-/// Waits until the gateway is told to end and has drained. A second signal cuts what is left at
-/// once.
-async fn wait(gate: &mut Gate, mut signals: Signals, drain: Duration, supervisor: &Supervisor) {
-    let mut draining = false;
-    while !(draining && gate.is_drained()) {
-        let until = if draining { DRAIN_LOOK } else { Duration::MAX };
-        match signals.next_within(until).await {
-            None => {}
-            Some(Signal::Terminate) => {
-                let limit = if draining { Duration::ZERO } else { drain };
-                gate.drain(limit);
-                supervisor.tell(Word::Stopping(limit));
-                draining = true;
-            }
-            Some(Signal::Hangup) => {
-                eprintln!("warn: reload is not in this version; restart to apply changes");
-            }
-        }
+    /// What the control thread steers, and the admin interface that is to be served.
+    fn steering(self) -> (Steering, Option<Admin>) {
+        let Gateway { gate, admin, log, registry, supervisor, in_force, workers, file, started } =
+            self;
+        let facts = Rc::new(RefCell::new(Facts::new(file, started)));
+        let listeners = gate.addresses().into_iter().map(|(name, bind)| (name.to_owned(), bind));
+        let mailbox = Mailbox::default();
+        let shown = Rc::new(Shown {
+            handle: gate.handle(),
+            listeners: listeners.collect(),
+            log_lines_lost: log.lost(),
+            started,
+            facts: Rc::clone(&facts),
+            mailbox: mailbox.clone(),
+        });
+        let resolver = Resolver::new(registry.clone(), gate.handle());
+        let steering = Steering {
+            gate,
+            log,
+            registry,
+            resolver,
+            supervisor,
+            admin: None,
+            shown,
+            mailbox,
+            facts,
+            in_force,
+            workers,
+            busy: Busy::No,
+            draining: false,
+        };
+        (steering, admin)
     }
 }
 
-/// How often a drain is looked at.
-const DRAIN_LOOK: Duration = Duration::from_millis(10);
-
-fn bind_admin(address: SocketAddr) -> Result<Admin, Fault> {
+pub(crate) fn bind_admin(address: SocketAddr) -> Result<Admin, Fault> {
     Admin::bind(address)
         .map_err(|error| bind_fault("admin".to_owned(), "admin.bind", &Bind::Ip(address), error))
+}
+
+pub(crate) fn log_fault(to: &AccessTo, error: io::Error) -> Fault {
+    let what = match to {
+        AccessTo::File(path) => format!("access log {}", path.display()),
+        AccessTo::Stdout | AccessTo::Stderr => "access log".to_owned(),
+    };
+    Fault { what, error, hint: "change log.access.to".to_owned() }
 }
 
 fn start_fault(error: StartError) -> Fault {
@@ -221,6 +230,7 @@ fn start_fault(error: StartError) -> Fault {
     }
 }
 
-fn cores() -> NonZeroUsize {
+/// How many workers there are where the file does not say.
+pub(crate) fn cores() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }

@@ -5,4 +5,5 @@ pub mod admin;
 pub mod config;
 pub mod gateway;
 pub mod registry;
+mod steer;
 pub mod supervisor;

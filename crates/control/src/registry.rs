@@ -1,69 +1,157 @@
 //! From endpoints as written to endpoints that can be dialled: names resolved off the data path,
-//! vitals kept for whoever stays.
+//! and what is known of whoever stays kept across reloads.
+//!
+//! Everything that publishes endpoints does so under the registry's lock, so that nothing made
+//! from an old plan can come after a new one.
 
 use gatehouse_core::address::Address;
 use gatehouse_core::endpoints::{Endpoint, Endpoints, Standing};
 use gatehouse_core::plan::{EndpointSpec, Plan, UpstreamId, UpstreamPlan};
 use gatehouse_core::vitals::{EndpointVitals, UpstreamVitals};
 use gatehouse_proxy::gate::Handle;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// How often names are resolved again.
 pub const RESOLVE_EVERY: Duration = Duration::from_secs(10);
 
-/// How long a start waits for names; those that take longer come in later.
+/// How long a start or a reload waits for new names; those that take longer come in later.
 pub const RESOLVE_AT_START: Duration = Duration::from_secs(2);
 
 /// Addresses one name may stand for.
 const ADDRESSES_MAX: usize = 64;
 
-/// An endpoint's identity: its upstream, its text, where it is.
-type Key = (Arc<str>, Arc<str>, Address);
+/// A name to resolve: host and port.
+type Name = (Arc<str>, u16);
 
-/// The last good addresses of each name, and how every endpoint is doing.
+/// The last good addresses of each name, how everything is doing, and who is drained.
 #[derive(Debug, Default)]
 struct Known {
-    names: HashMap<(Arc<str>, u16), Vec<SocketAddr>>,
-    vitals: HashMap<Key, Arc<EndpointVitals>>,
-    upstreams: HashMap<Arc<str>, Arc<UpstreamVitals>>,
+    names: HashMap<Name, Vec<SocketAddr>>,
+    upstreams: HashMap<Arc<str>, Upstream>,
+    /// Upstream and endpoint, as written.
+    drained: BTreeSet<(Arc<str>, Arc<str>)>,
+}
+
+/// What is kept of an upstream.
+#[derive(Debug, Default)]
+struct Upstream {
+    vitals: Arc<UpstreamVitals>,
+    /// By an endpoint's text and where it is.
+    endpoints: HashMap<(Arc<str>, Address), Arc<EndpointVitals>>,
+    published: Option<Arc<Endpoints>>,
 }
 
 /// Makes [`Endpoints`] and remembers what they are made from.
 #[derive(Clone, Debug, Default)]
 pub struct Registry(Arc<Mutex<Known>>);
 
+/// Whether an endpoint is to be given requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duty {
+    /// It is drained.
+    Off,
+    /// It is not, or no more.
+    On,
+}
+
+/// What became of asking for an endpoint by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// It is as asked.
+    Done,
+    /// It was so already.
+    Already,
+    /// There is no such upstream.
+    NoUpstream,
+    /// The upstream has no such endpoint.
+    NoEndpoint,
+}
+
 impl Registry {
-    /// Endpoints for every upstream of a plan. Waits for names, but not for long.
+    /// Endpoints for every upstream of the first plan. Waits for names, but not for long.
     pub fn endpoints(&self, plan: &Plan) -> Vec<Arc<Endpoints>> {
-        let names = names(plan);
-        if !names.is_empty() {
-            let registry = self.clone();
-            let (done, when_done) = channel();
-            // A resolver that hangs is left to itself; what it finds still counts.
-            std::thread::spawn(move || {
-                registry.resolve(&names);
-                let _ = done.send(());
-            });
-            let _ = when_done.recv_timeout(RESOLVE_AT_START);
+        self.await_names(plan);
+        let mut known = self.lock();
+        plan.upstreams.iter().map(|upstream| known.build(upstream)).collect()
+    }
+
+    /// Resolves the names of a plan that were not resolved yet; waits for them, but not for long.
+    pub fn await_names(&self, plan: &Plan) {
+        let mut names = names(plan);
+        names.retain(|name| !self.lock().names.contains_key(name));
+        if names.is_empty() {
+            return;
         }
-        plan.upstreams.iter().map(|upstream| self.build(upstream)).collect()
+        let registry = self.clone();
+        let (done, when_done) = channel();
+        // A resolver that hangs is left to itself; what it finds still counts.
+        std::thread::spawn(move || {
+            registry.resolve(&names);
+            let _ = done.send(());
+        });
+        let _ = when_done.recv_timeout(RESOLVE_AT_START);
+    }
+
+    /// Hands `publish` the endpoints of a new plan. An upstream takes over the state of the one of
+    /// `old` that `upstream_of` names; what no upstream continues is forgotten, but for what
+    /// exchanges still hold.
+    pub fn adopt(
+        &self,
+        old: &Plan,
+        plan: &Plan,
+        upstream_of: &[Option<UpstreamId>],
+        publish: impl FnOnce(Vec<Arc<Endpoints>>),
+    ) {
+        let mut known = self.lock();
+        known.succeed(old, plan, upstream_of);
+        publish(plan.upstreams.iter().map(|upstream| known.build(upstream)).collect());
+        let names = names(plan);
+        known.names.retain(|name, _| names.binary_search(name).is_ok());
+    }
+
+    /// Drains an endpoint, or gives it requests again. What was drained stays so across reloads.
+    pub fn set_duty(&self, handle: &Handle, upstream: &str, endpoint: &str, duty: Duty) -> Named {
+        let mut known = self.lock();
+        let plan = handle.observe().plan;
+        let Some(at) = plan.upstreams.iter().position(|other| *other.name == *upstream) else {
+            return Named::NoUpstream;
+        };
+        let found = &plan.upstreams[at];
+        let Some(spec) = found.endpoints.iter().find(|spec| *spec.text == *endpoint) else {
+            return Named::NoEndpoint;
+        };
+        let key = (Arc::clone(&found.name), Arc::clone(&spec.text));
+        let new = match duty {
+            Duty::Off => known.drained.insert(key),
+            Duty::On => known.drained.remove(&key),
+        };
+        if !new {
+            return Named::Already;
+        }
+        let endpoints = known.build(found);
+        handle.set_endpoints(&plan, UpstreamId(at as u32), endpoints);
+        Named::Done
+    }
+
+    /// Who is drained: upstream and endpoint.
+    pub fn drained(&self) -> Vec<(Arc<str>, Arc<str>)> {
+        self.lock().drained.iter().cloned().collect()
     }
 
     /// Resolves these names. A name that does not resolve keeps its last good addresses. Says
     /// whether anything has changed.
-    fn resolve(&self, names: &[(Arc<str>, u16)]) -> bool {
+    fn resolve(&self, names: &[Name]) -> bool {
         let mut changed = false;
         for (host, port) in names {
             let Ok(found) = (&**host, *port).to_socket_addrs() else { continue };
             let mut found: Vec<SocketAddr> = found.take(ADDRESSES_MAX).collect();
             found.sort_unstable();
             found.dedup();
-            let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut known = self.lock();
             let slot = known.names.entry((Arc::clone(host), *port)).or_default();
             if !found.is_empty() && *slot != found {
                 *slot = found;
@@ -73,20 +161,66 @@ impl Registry {
         changed
     }
 
-    fn build(&self, upstream: &UpstreamPlan) -> Arc<Endpoints> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut list = Vec::new();
-        for spec in &upstream.endpoints {
-            for address in known.addresses(spec) {
-                list.push(known.endpoint(upstream, spec, address));
+    /// Publishes the endpoints of all upstreams with names anew.
+    fn republish(&self, handle: &Handle) {
+        let mut known = self.lock();
+        let plan = handle.observe().plan;
+        for (index, upstream) in plan.upstreams.iter().enumerate() {
+            if upstream.endpoints.iter().any(|spec| matches!(spec.address, Address::Name { .. })) {
+                let endpoints = known.build(upstream);
+                handle.set_endpoints(&plan, UpstreamId(index as u32), endpoints);
             }
         }
-        let vitals = Arc::clone(known.upstreams.entry(Arc::clone(&upstream.name)).or_default());
-        Arc::new(Endpoints::new(upstream.balance, list, vitals))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Known {
+    /// Gives the upstreams of a new plan what is kept of those they continue.
+    fn succeed(&mut self, old: &Plan, plan: &Plan, upstream_of: &[Option<UpstreamId>]) {
+        let mut before = std::mem::take(&mut self.upstreams);
+        let drained = std::mem::take(&mut self.drained);
+        for (upstream, of) in plan.upstreams.iter().zip(upstream_of) {
+            let Some(old) = of.map(|id| old.upstream(id)) else { continue };
+            if let Some(kept) = before.remove(&old.name) {
+                self.upstreams.insert(Arc::clone(&upstream.name), kept);
+            }
+            for text in upstream.endpoints.iter().map(|spec| &spec.text) {
+                if drained.contains(&(Arc::clone(&old.name), Arc::clone(text))) {
+                    self.drained.insert((Arc::clone(&upstream.name), Arc::clone(text)));
+                }
+            }
+        }
+        before.retain(|_, upstream| upstream.is_busy());
+        for (name, upstream) in before {
+            self.upstreams.entry(name).or_insert(upstream);
+        }
+    }
+
+    /// The endpoints of an upstream; those that are published where nothing has changed.
+    fn build(&mut self, upstream: &UpstreamPlan) -> Arc<Endpoints> {
+        let mut kept = self.upstreams.remove(&upstream.name).unwrap_or_default();
+        let list: Vec<Endpoint> = upstream
+            .endpoints
+            .iter()
+            .flat_map(|spec| self.addresses(spec).into_iter().map(move |address| (spec, address)))
+            .map(|(spec, address)| self.endpoint(upstream, &mut kept, spec, address))
+            .collect();
+        kept.forget_all_but(&list);
+        let same = kept.published.as_ref().filter(|published| {
+            published.balance() == upstream.balance && same_list(published.list(), &list)
+        });
+        let endpoints = same.cloned().unwrap_or_else(|| {
+            Arc::new(Endpoints::new(upstream.balance, list, Arc::clone(&kept.vitals)))
+        });
+        kept.published = Some(Arc::clone(&endpoints));
+        self.upstreams.insert(Arc::clone(&upstream.name), kept);
+        endpoints
+    }
+
     fn addresses(&self, spec: &EndpointSpec) -> Vec<Address> {
         match &spec.address {
             Address::Name { host, port } => {
@@ -98,17 +232,23 @@ impl Known {
     }
 
     fn endpoint(
-        &mut self,
+        &self,
         upstream: &UpstreamPlan,
+        kept: &mut Upstream,
         spec: &EndpointSpec,
         address: Address,
     ) -> Endpoint {
-        let key = (Arc::clone(&upstream.name), Arc::clone(&spec.text), address.clone());
         let authority = match &spec.address {
             Address::Ip(address) => address.to_string(),
             Address::Unix(_) => "localhost".to_owned(),
             Address::Name { host, port } => format!("{host}:{port}"),
         };
+        let drained = (Arc::clone(&upstream.name), Arc::clone(&spec.text));
+        let standing = match self.drained.contains(&drained) {
+            true => Standing::Drained,
+            false => Standing::Ready,
+        };
+        let vitals = kept.endpoints.entry((Arc::clone(&spec.text), address.clone())).or_default();
         Endpoint {
             text: Arc::clone(&spec.text),
             address,
@@ -117,14 +257,64 @@ impl Known {
             weight: spec.weight,
             connections_max: spec.connections_max,
             backup: spec.backup,
-            standing: Standing::Ready,
+            standing,
             warmth: 100,
-            vitals: Arc::clone(self.vitals.entry(key).or_default()),
+            vitals: Arc::clone(vitals),
         }
     }
 }
 
-fn names(plan: &Plan) -> Vec<(Arc<str>, u16)> {
+impl Upstream {
+    fn is_busy(&self) -> bool {
+        self.vitals.in_flight() > 0 || self.endpoints.values().any(|vitals| is_busy(vitals))
+    }
+
+    /// Forgets endpoints that are gone, but not while an exchange or a connection counts in them:
+    /// one that comes back meanwhile must know of these.
+    fn forget_all_but(&mut self, list: &[Endpoint]) {
+        let listed: std::collections::HashSet<*const EndpointVitals> =
+            list.iter().map(|endpoint| Arc::as_ptr(&endpoint.vitals)).collect();
+        self.endpoints.retain(|_, vitals| is_busy(vitals) || listed.contains(&Arc::as_ptr(vitals)));
+    }
+}
+
+/// Whether an exchange or a connection counts in these.
+fn is_busy(vitals: &EndpointVitals) -> bool {
+    vitals.in_flight() > 0 || vitals.connections() > 0
+}
+
+/// Whether two lists would be balanced over in the same way and dialled at the same places.
+fn same_list(old: &[Endpoint], new: &[Endpoint]) -> bool {
+    old.len() == new.len() && old.iter().zip(new).all(|(old, new)| same_endpoint(old, new))
+}
+
+fn same_endpoint(old: &Endpoint, new: &Endpoint) -> bool {
+    let Endpoint {
+        text,
+        address,
+        authority,
+        base_path,
+        weight,
+        connections_max,
+        backup,
+        standing,
+        warmth,
+        vitals,
+    } = new;
+    *text == old.text
+        && *address == old.address
+        && *authority == old.authority
+        && *base_path == old.base_path
+        && *weight == old.weight
+        && *connections_max == old.connections_max
+        && *backup == old.backup
+        && *standing == old.standing
+        && *warmth == old.warmth
+        && Arc::ptr_eq(vitals, &old.vitals)
+}
+
+/// The names of a plan, sorted.
+fn names(plan: &Plan) -> Vec<Name> {
     let specs = plan.upstreams.iter().flat_map(|upstream| &upstream.endpoints);
     let mut names: Vec<_> = specs
         .filter_map(|spec| match &spec.address {
@@ -137,46 +327,41 @@ fn names(plan: &Plan) -> Vec<(Arc<str>, u16)> {
     names
 }
 
-/// Resolves names again and again, until it is dropped.
+/// Resolves the names of the plan in force again and again, until it is dropped.
 #[derive(Debug)]
 pub struct Resolver {
+    registry: Registry,
+    handle: Handle,
+    /// Hung up to stop it; `None` while there has been nothing to resolve.
     stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl Resolver {
-    /// Starts it where the plan has names; publishes what changes.
-    pub fn start(registry: Registry, handle: Handle) -> Resolver {
-        let plan = handle.observe().plan;
-        let names = names(&plan);
-        if names.is_empty() {
-            return Resolver { stop: None, thread: None };
+    /// One for this data plane.
+    pub fn new(registry: Registry, handle: Handle) -> Resolver {
+        let mut resolver = Resolver { registry, handle, stop: None };
+        resolver.follow();
+        resolver
+    }
+
+    /// Starts its thread once there is a name; call it when there is a new plan.
+    pub fn follow(&mut self) {
+        if self.stop.is_some() || names(&self.handle.observe().plan).is_empty() {
+            return;
         }
         let (stop, stopped) = channel();
+        let (registry, handle) = (self.registry.clone(), self.handle.clone());
         let work = move || {
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(RESOLVE_EVERY) {
-                if registry.resolve(&names) {
-                    publish(&registry, &plan, &handle);
+                if registry.resolve(&names(&handle.observe().plan)) {
+                    registry.republish(&handle);
                 }
             }
         };
-        let thread = std::thread::Builder::new().name("resolver".to_owned()).spawn(work).ok();
-        Resolver { stop: Some(stop), thread }
-    }
-}
-
-impl Drop for Resolver {
-    fn drop(&mut self) {
-        drop(self.stop.take());
         // A look-up may hang for as long as the system's resolver likes; nobody waits for it.
-        drop(self.thread.take());
-    }
-}
-
-fn publish(registry: &Registry, plan: &Plan, handle: &Handle) {
-    for (index, upstream) in plan.upstreams.iter().enumerate() {
-        if upstream.endpoints.iter().any(|spec| matches!(spec.address, Address::Name { .. })) {
-            handle.set_endpoints(UpstreamId(index as u32), registry.build(upstream));
+        match std::thread::Builder::new().name("resolver".to_owned()).spawn(work) {
+            Ok(_) => self.stop = Some(stop),
+            Err(error) => eprintln!("warn: names are not resolved again: no thread: {error}"),
         }
     }
 }
@@ -185,6 +370,7 @@ fn publish(registry: &Registry, plan: &Plan, handle: &Handle) {
 mod tests {
     use super::*;
     use crate::config::{ProcessEnv, load_text};
+    use gatehouse_core::plan::Changes;
 
     fn plan(endpoints: &str) -> Plan {
         let text = format!(
@@ -192,6 +378,14 @@ mod tests {
              [[routes]]\nupstream = {{ endpoints = [{endpoints}] }}\n"
         );
         load_text("test.toml", &text, &ProcessEnv).lowered.expect("a good configuration").plan
+    }
+
+    /// What is published when `new` comes behind `old`.
+    fn adopted(registry: &Registry, old: &Plan, new: &Plan) -> Vec<Arc<Endpoints>> {
+        let mut published = Vec::new();
+        let changes = Changes::between(old, new);
+        registry.adopt(old, new, &changes.upstream_of, |all| published = all);
+        published
     }
 
     #[test]
@@ -205,12 +399,37 @@ mod tests {
     }
 
     #[test]
+    fn an_upstream_that_is_as_it_was_is_published_as_it_was() {
+        let registry = Registry::default();
+        let (old, new) = (plan("\"127.0.0.1:81\""), plan("\"127.0.0.1:81\""));
+        let first = registry.endpoints(&old);
+        let second = adopted(&registry, &old, &new);
+        assert!(Arc::ptr_eq(&first[0], &second[0]));
+    }
+
+    #[test]
     fn vitals_are_those_of_the_same_endpoint_before() {
         let registry = Registry::default();
-        let plan = plan("\"127.0.0.1:81\"");
-        let first = registry.endpoints(&plan);
+        let (old, new) = (plan("\"127.0.0.1:81\""), plan("\"127.0.0.1:80\", \"127.0.0.1:81\""));
+        let first = registry.endpoints(&old);
         first[0].list()[0].vitals.count_pick();
-        let second = registry.endpoints(&plan);
-        assert_eq!(second[0].list()[0].vitals.picked(), 1);
+        let second = adopted(&registry, &old, &new);
+        let picked: Vec<u64> = second[0].list().iter().map(|e| e.vitals.picked()).collect();
+        assert_eq!(picked, [0, 1]);
+    }
+
+    #[test]
+    fn an_endpoint_that_comes_back_is_new_unless_something_still_counts_in_it() {
+        let registry = Registry::default();
+        let (both, one) = (plan("\"127.0.0.1:80\", \"127.0.0.1:81\""), plan("\"127.0.0.1:80\""));
+        let first = registry.endpoints(&both);
+        first[0].list()[1].vitals.count_pick();
+        adopted(&registry, &both, &one);
+        let again = adopted(&registry, &one, &both);
+        assert_eq!(again[0].list()[1].vitals.picked(), 0);
+        again[0].list()[1].vitals.try_enter(None);
+        adopted(&registry, &both, &one);
+        let again = adopted(&registry, &one, &both);
+        assert_eq!(again[0].list()[1].vitals.in_flight(), 1);
     }
 }

@@ -33,7 +33,8 @@ pub struct Endpoint {
     pub standing: Standing,
     /// How much of its weight counts, in percent, 1 to 100: less while it warms up.
     pub warmth: u8,
-    /// How it is doing.
+    /// How it is doing; also its identity: what is published anew with the same vitals keeps its
+    /// connections.
     pub vitals: Arc<EndpointVitals>,
 }
 
@@ -113,6 +114,7 @@ pub enum NoPick {
 /// Who can answer for an upstream right now.
 #[derive(Debug)]
 pub struct Endpoints {
+    balance: Balance,
     list: Vec<Endpoint>,
     panics: bool,
     primary: Balancer,
@@ -145,7 +147,12 @@ impl Endpoints {
         let panics = panics && list.iter().any(takes);
         let primary = Balancer::new(balance, &list, members(false));
         let backup = Balancer::new(balance, &list, members(true));
-        Endpoints { primary, backup, list, panics, vitals }
+        Endpoints { balance, primary, backup, list, panics, vitals }
+    }
+
+    /// How one is chosen.
+    pub fn balance(&self) -> Balance {
+        self.balance
     }
 
     /// All endpoints, in the order given.

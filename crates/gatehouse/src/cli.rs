@@ -77,7 +77,27 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  gatehouse health\n  gatehouse health --admin \
                       127.0.0.1:9900\n\nExit code 0 where it can, 1 where it cannot, 3 where \
                       nobody answers within 3 s.")]
-    Health(HealthArgs),
+    Health(AdminArgs),
+    /// Print what a running gateway shows of itself, as JSON.
+    #[command(after_help = "Example:\n  gatehouse status\n\nconfig.last_failed_reload says why \
+                      the last reload that failed has changed nothing.")]
+    Status(AdminArgs),
+    /// Have a running gateway read its configuration again.
+    #[command(after_help = "Examples:\n  gatehouse reload\n  gatehouse reload --admin \
+                      127.0.0.1:9900 --json\n\nWhat did not change keeps its sockets, \
+                      connections and counts. Exit code 1 where the file is wrong or cannot be \
+                      followed: nothing has changed then.")]
+    Reload(ReloadArgs),
+    /// Say what a reload would change. Nothing is changed.
+    #[command(after_help = "Examples:\n  gatehouse diff\n  gatehouse diff candidate.toml")]
+    Diff(DiffArgs),
+    /// Give an endpoint no new requests; what it is doing ends.
+    #[command(after_help = "Example:\n  gatehouse drain api 10.0.0.1:9000 --watch\n\nIt stays \
+                      drained across reloads, until it is undrained or the gateway restarts.")]
+    Drain(DrainArgs),
+    /// Give a drained endpoint requests again.
+    #[command(after_help = "Example:\n  gatehouse undrain api 10.0.0.1:9000")]
+    Undrain(EndpointArgs),
 }
 
 /// Which file.
@@ -243,14 +263,58 @@ pub(crate) struct TestArgs {
     pub file: ConfigArg,
 }
 
-/// What `health` is told.
+/// Which running gateway.
 #[derive(Debug, Args)]
-pub(crate) struct HealthArgs {
+pub(crate) struct AdminArgs {
     /// Where its admin interface listens; by default as the configuration has it.
     #[arg(long, value_name = "ADDRESS", conflicts_with = "config")]
     pub admin: Option<SocketAddr>,
     #[command(flatten)]
     pub file: ConfigArg,
+}
+
+/// What `reload` is told.
+#[derive(Debug, Args)]
+pub(crate) struct ReloadArgs {
+    #[command(flatten)]
+    pub admin: AdminArgs,
+    /// Print JSON to standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `diff` is told.
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    /// Another file than the gateway's own, in the same folder.
+    #[arg(value_name = "FILE")]
+    pub with: Option<PathBuf>,
+    #[command(flatten)]
+    pub admin: AdminArgs,
+    /// Print JSON to standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which endpoint of a running gateway.
+#[derive(Debug, Args)]
+pub(crate) struct EndpointArgs {
+    /// The upstream's name.
+    pub upstream: String,
+    /// The endpoint, as the configuration writes it.
+    pub endpoint: String,
+    #[command(flatten)]
+    pub admin: AdminArgs,
+}
+
+/// What `drain` is told.
+#[derive(Debug, Args)]
+pub(crate) struct DrainArgs {
+    #[command(flatten)]
+    pub of: EndpointArgs,
+    /// Wait until it is empty.
+    #[arg(long)]
+    pub watch: bool,
 }
 
 fn header(text: &str) -> Result<(String, String), String> {

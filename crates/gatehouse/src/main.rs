@@ -19,5 +19,10 @@ fn main() -> ExitCode {
         Command::Explain(args) => commands::explain::run(args),
         Command::Test(args) => commands::test::run(args),
         Command::Health(args) => commands::health::run(&args),
+        Command::Status(args) => commands::steer::status(&args),
+        Command::Reload(args) => commands::steer::reload(&args),
+        Command::Diff(args) => commands::steer::diff(&args),
+        Command::Drain(args) => commands::steer::drain(&args),
+        Command::Undrain(args) => commands::steer::undrain(&args),
     }
 }

@@ -128,6 +128,8 @@ pub(crate) async fn housekeeping(worker: Rc<Worker>) {
         poll_fn(|cx| timer.poll_until(cx, next)).await;
         worker.flush_log();
         worker.meters.beat(now());
+        // A worker without exchanges follows too, so that nothing old is held open by it.
+        drop(worker.view());
         rounds += 1;
         if rounds.is_multiple_of(5) {
             worker.sweep(now());

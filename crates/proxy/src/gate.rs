@@ -2,7 +2,7 @@
 //! name the driver.
 
 use crate::accept::{accept, housekeeping};
-use crate::log::{Format, LogSink, LogSource, pair};
+use crate::log::{LogSink, LogSource, pair};
 use crate::meters::WorkerMeters;
 use crate::tasks::spawn_service;
 use crate::worker::{Shared, Worker};
@@ -10,14 +10,14 @@ use gatehouse_core::address::Bind;
 use gatehouse_core::endpoints::Endpoints;
 use gatehouse_core::plan::{ListenerId, Plan, UpstreamId};
 use gatehouse_wire::net::{Bound, WorkerSocket};
-use gatehouse_wire::timer::{Timer, now, sleep};
+use gatehouse_wire::timer::{now, sleep};
 use gatehouse_wire::{Listener, Net};
 use std::future::Future;
 use std::io;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
@@ -32,8 +32,6 @@ pub struct Start {
     pub endpoints: Vec<Arc<Endpoints>>,
     /// How many threads carry exchanges.
     pub workers: NonZeroUsize,
-    /// The access log's format; `None` writes none.
-    pub access_log: Option<Format>,
     /// What chance is seeded with.
     pub seed: u64,
     /// Sockets this process was started with, by the names of their listeners; the others are
@@ -89,18 +87,15 @@ impl Gate {
     /// # Errors
     /// [`StartError`]; nothing is left running.
     pub fn start(start: Start) -> Result<(Gate, Vec<LogSink>), StartError> {
-        let Start { plan, endpoints, workers, access_log, seed, inherited } = start;
+        let Start { plan, endpoints, workers, seed, inherited } = start;
         let bound = bind(&plan, workers, inherited)?;
         let shared = Arc::new(Shared::new(plan, endpoints, Net::System));
         let (phase, watched) = watch::channel(Phase::Serving);
         let mut gate = Gate { shared, bound, meters: vec![], threads: vec![], phase };
         let mut sinks = Vec::new();
         for index in 0..workers.get() {
-            let log = access_log.map(|format| {
-                let (source, sink) = pair(format);
-                sinks.push(sink);
-                source
-            });
+            let (log, sink) = pair();
+            sinks.push(sink);
             let seed = seed.wrapping_add(index as u64);
             gate.start_worker(index, log, seed, watched.clone()).map_err(StartError::Worker)?;
         }
@@ -110,7 +105,7 @@ impl Gate {
     fn start_worker(
         &mut self,
         index: usize,
-        log: Option<LogSource>,
+        log: LogSource,
         seed: u64,
         phase: watch::Receiver<Phase>,
     ) -> io::Result<()> {
@@ -194,13 +189,29 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Puts new endpoints in place of an upstream's.
-    pub fn set_endpoints(&self, upstream: UpstreamId, endpoints: Arc<Endpoints>) {
-        self.shared.publish(|_, all| {
-            if let Some(slot) = all.get_mut(upstream.0 as usize) {
+    /// Puts a new plan in place, with who can answer for each of its upstreams. Its listeners
+    /// must be those of the plan before.
+    pub fn publish(&self, plan: Arc<Plan>, endpoints: Vec<Arc<Endpoints>>) {
+        self.shared.publish(|current, all| (*current, *all) = (plan, endpoints));
+    }
+
+    /// Puts new endpoints in place of those of an upstream of `plan`, unless another plan has come
+    /// since: its upstreams stand elsewhere.
+    pub fn set_endpoints(
+        &self,
+        plan: &Arc<Plan>,
+        upstream: UpstreamId,
+        endpoints: Arc<Endpoints>,
+    ) -> Followed {
+        let mut followed = Followed::No;
+        self.shared.publish(|current, all| {
+            let slot = all.get_mut(upstream.0 as usize).filter(|_| Arc::ptr_eq(current, plan));
+            if let Some(slot) = slot {
                 *slot = endpoints;
+                followed = Followed::Yes;
             }
         });
+        followed
     }
 
     /// What the workers have counted, and what they obey.
@@ -208,6 +219,15 @@ impl Handle {
         let (plan, endpoints) = self.shared.current();
         Observation { plan, endpoints, workers: self.meters.clone() }
     }
+}
+
+/// Whether what was published is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Followed {
+    /// It is.
+    Yes,
+    /// Another plan has come since.
+    No,
 }
 
 /// What can be seen of a data plane.
@@ -319,20 +339,12 @@ impl Signals {
         })
     }
 
-    /// Waits for the next one, for at most `wait`; [`Duration::MAX`] is without limit.
-    pub async fn next_within(&mut self, wait: Duration) -> Option<Signal> {
-        let until = now().after(wait);
-        let mut timer = Timer::after(wait.min(Duration::from_secs(3600)));
-        std::future::poll_fn(|cx| {
-            if self.terminate.poll_recv(cx).is_ready() || self.interrupt.poll_recv(cx).is_ready() {
-                return Poll::Ready(Some(Signal::Terminate));
-            }
-            if self.hangup.poll_recv(cx).is_ready() {
-                return Poll::Ready(Some(Signal::Hangup));
-            }
-            timer.poll_until(cx, until).map(|()| None)
-        })
-        .await
+    /// Ready with the next one.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Signal> {
+        if self.terminate.poll_recv(cx).is_ready() || self.interrupt.poll_recv(cx).is_ready() {
+            return Poll::Ready(Signal::Terminate);
+        }
+        self.hangup.poll_recv(cx).map(|_| Signal::Hangup)
     }
 }
 
@@ -340,7 +352,7 @@ impl Signals {
 #[cfg(feature = "memory")]
 pub mod memory {
     use super::{Arc, Builder, Endpoints, Future, LocalOptions, Plan, Rc, Shared, Worker};
-    use crate::log::{Format, LogSink, pair};
+    use crate::log::{LogSink, pair};
     use crate::meters::WorkerMeters;
     use gatehouse_core::plan::ListenerId;
     use gatehouse_wire::memory::MemoryNet;
@@ -368,8 +380,8 @@ pub mod memory {
         ) -> MemoryGate {
             let shared = Arc::new(Shared::new(Arc::new(plan), endpoints, Net::Memory(net.clone())));
             let meters: Arc<WorkerMeters> = Arc::default();
-            let (source, log) = pair(Format::Json);
-            let worker = Worker::new(Arc::clone(&shared), Arc::clone(&meters), Some(source), seed);
+            let (source, log) = pair();
+            let worker = Worker::new(Arc::clone(&shared), Arc::clone(&meters), source, seed);
             let listener = Listener::Memory(net.listen(address));
             worker.tasks.spawn(crate::accept::accept(Rc::clone(&worker), listener, ListenerId(0)));
             super::spawn_service(crate::accept::housekeeping(Rc::clone(&worker)));

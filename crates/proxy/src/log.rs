@@ -13,16 +13,6 @@ const BATCHES_MAX: usize = 64;
 // What a worker may hold unwritten: with the batch in hand, 4 MiB and a little.
 const _: () = assert!(BATCH_BYTES * BATCHES_MAX <= 4 * 1024 * 1024);
 
-/// Which lines are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
-    /// One JSON object a line.
-    #[default]
-    Json,
-    /// The combined format of Apache and nginx.
-    Combined,
-}
-
 /// Whole lines, and how many.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -35,8 +25,6 @@ pub struct Batch {
 /// The worker's end.
 #[derive(Debug)]
 pub struct LogSource {
-    /// Which lines are written.
-    pub format: Format,
     batch: RefCell<Batch>,
     sender: SyncSender<Batch>,
     returned: Receiver<Batch>,
@@ -52,10 +40,10 @@ pub struct LogSink {
 }
 
 /// The two ends of one worker's log.
-pub fn pair(format: Format) -> (LogSource, LogSink) {
+pub fn pair() -> (LogSource, LogSink) {
     let (sender, batches) = sync_channel(BATCHES_MAX);
     let (back, returned) = sync_channel(BATCHES_MAX);
-    (LogSource { format, batch: RefCell::default(), sender, returned }, LogSink { batches, back })
+    (LogSource { batch: RefCell::default(), sender, returned }, LogSink { batches, back })
 }
 
 impl LogSource {

@@ -54,9 +54,13 @@ impl Pool {
         Rc::new(Pool { idle: RefCell::default(), keepalive: Cell::new(keepalive) })
     }
 
-    /// Follows a new plan.
+    /// Follows a new plan: closes what it would not have kept.
     pub fn adopt(&self, keepalive: Keepalive) {
         self.keepalive.set(keepalive);
+        let mut idle = self.idle.borrow_mut();
+        let surplus = idle.len().saturating_sub(keepalive.idle_per_worker as usize);
+        // The oldest stand first.
+        idle.drain(..surplus);
     }
 
     /// The connection that was used last and is still as it was left. Those found closed, spoken

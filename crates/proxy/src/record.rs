@@ -2,11 +2,11 @@
 
 use crate::client::Client;
 use crate::line::Line;
-use crate::log::Format;
 use crate::trace::Trace;
 use crate::worker::Worker;
 use gatehouse_core::failure::Side;
 use gatehouse_core::message::RequestHead;
+use gatehouse_core::plan::LogFormat;
 use gatehouse_wire::timer::now;
 
 /// Counts an exchange and writes its line.
@@ -27,11 +27,11 @@ pub(crate) fn record(worker: &Worker, client: &Client, head: &RequestHead, trace
         };
         meter.failures[side].add(1);
     }
-    let Some(log) = worker.log.as_ref().filter(|_| view.plan.access_log) else { return };
+    let Some(format) = view.plan.access_log else { return };
     let line = Line { client, head, trace, took, calendar: &worker.calendar };
-    let lost = log.line(|out| match log.format {
-        Format::Json => line.json(out),
-        Format::Combined => line.combined(out),
+    let lost = worker.log.line(|out| match format {
+        LogFormat::Json => line.json(out),
+        LogFormat::Combined => line.combined(out),
     });
     worker.meters.log_lines_lost.add(lost);
 }

@@ -6,14 +6,13 @@ use crate::meters::{NO_ROUTE, RouteMeter, WorkerMeters};
 use crate::pool::Pool;
 use crate::send::Upload;
 use crate::tasks::Tasks;
-use gatehouse_core::address::Address;
 use gatehouse_core::chance::Chance;
-use gatehouse_core::endpoints::Endpoints;
+use gatehouse_core::endpoints::{Endpoint, Endpoints, Standing};
 use gatehouse_core::message::{RequestHead, ResponseHead};
 use gatehouse_core::moment::Moment;
-use gatehouse_core::plan::{ListenerId, Plan, RouteId, UpstreamId};
+use gatehouse_core::plan::{Keepalive, ListenerId, Plan, RouteId, UpstreamId, UpstreamPlan};
 use gatehouse_core::route::RewriteScratch;
-use gatehouse_core::vitals::Padded;
+use gatehouse_core::vitals::{EndpointVitals, Padded};
 use gatehouse_wire::pump::Pump;
 use gatehouse_wire::{Buffers, Net};
 use std::cell::{Cell, OnceCell, RefCell};
@@ -117,7 +116,7 @@ pub(crate) struct Worker {
     pub chance: RefCell<Chance>,
     pub scratch: RefCell<Scratch>,
     pub meters: Arc<WorkerMeters>,
-    pub log: Option<LogSource>,
+    pub log: LogSource,
     pub calendar: Calendar,
     pub tasks: Tasks,
     pub draining: Cell<bool>,
@@ -133,7 +132,7 @@ impl Worker {
     pub fn new(
         shared: Arc<Shared>,
         meters: Arc<WorkerMeters>,
-        log: Option<LogSource>,
+        log: LogSource,
         seed: u64,
     ) -> Rc<Worker> {
         let generation = shared.generation.load(Ordering::Acquire);
@@ -227,9 +226,7 @@ impl Worker {
     }
 
     pub fn flush_log(&self) {
-        if let Some(log) = &self.log {
-            self.meters.log_lines_lost.add(log.flush());
-        }
+        self.meters.log_lines_lost.add(self.log.flush());
     }
 
     pub fn clients_of(&self, listener: ListenerId) -> &AtomicU32 {
@@ -238,7 +235,8 @@ impl Worker {
 }
 
 impl View {
-    /// A view that keeps the pools of every endpoint that `before` had too.
+    /// A view that keeps the pools of every endpoint that `before` had too: a pool follows the
+    /// vitals that its connections are counted in.
     fn of(
         plan: Arc<Plan>,
         endpoints: &[Arc<Endpoints>],
@@ -247,20 +245,23 @@ impl View {
     ) -> View {
         let unchanged: HashMap<*const Endpoints, &Rc<UpstreamView>> =
             before.iter().map(|view| (Arc::as_ptr(&view.endpoints), view)).collect();
-        let mut pools: Option<HashMap<(&str, &Address), &Rc<Pool>>> = None;
+        let mut pools: Option<HashMap<*const EndpointVitals, &Rc<Pool>>> = None;
         let upstreams = endpoints.iter().zip(&plan.upstreams).map(|(endpoints, upstream)| {
             if let Some(same) = unchanged.get(&Arc::as_ptr(endpoints)) {
-                same.pools.iter().for_each(|pool| pool.adopt(upstream.keepalive));
+                for (endpoint, pool) in endpoints.list().iter().zip(&same.pools) {
+                    pool.adopt(keepalive_of(upstream, endpoint));
+                }
                 return Rc::clone(same);
             }
             let known = pools.get_or_insert_with(|| known_pools(before));
             let kept = endpoints.list().iter().map(|endpoint| {
-                match known.get(&(&*endpoint.text, &endpoint.address)) {
+                let keepalive = keepalive_of(upstream, endpoint);
+                match known.get(&Arc::as_ptr(&endpoint.vitals)) {
                     Some(pool) => {
-                        pool.adopt(upstream.keepalive);
+                        pool.adopt(keepalive);
                         Rc::clone(pool)
                     }
-                    None => Pool::new(upstream.keepalive),
+                    None => Pool::new(keepalive),
                 }
             });
             Rc::new(UpstreamView { pools: kept.collect(), endpoints: Arc::clone(endpoints) })
@@ -271,10 +272,18 @@ impl View {
     }
 }
 
-fn known_pools(before: &[Rc<UpstreamView>]) -> HashMap<(&str, &Address), &Rc<Pool>> {
+/// What is kept open to an endpoint: nothing where it is given nothing.
+fn keepalive_of(upstream: &UpstreamPlan, endpoint: &Endpoint) -> Keepalive {
+    match endpoint.standing {
+        Standing::Ready | Standing::Unhealthy | Standing::Ejected => upstream.keepalive,
+        Standing::Drained => Keepalive { idle_per_worker: 0, ..upstream.keepalive },
+    }
+}
+
+fn known_pools(before: &[Rc<UpstreamView>]) -> HashMap<*const EndpointVitals, &Rc<Pool>> {
     before
         .iter()
         .flat_map(|view| view.endpoints.list().iter().zip(&view.pools))
-        .map(|(endpoint, pool)| ((&*endpoint.text, &endpoint.address), pool))
+        .map(|(endpoint, pool)| (Arc::as_ptr(&endpoint.vitals), pool))
         .collect()
 }

@@ -102,6 +102,7 @@ pub fn metrics(shown: &Shown) -> String {
         "Access log lines that could not be written in time or at all.",
         total(|worker| worker.log_lines_lost.get()) + shown.log_lines_lost.load(Relaxed),
     );
+    shown.facts.borrow().metrics(&mut out);
     upstreams(&seen, &mut out);
     out
 }

@@ -1,15 +1,16 @@
-//! The admin interface: what can be asked of a running gateway, over `wire`'s HTTP/1.1. In this
-//! version it only shows; nothing is changed by it.
-//!
-//! It listens on loopback alone. A request whose `Host` is no loopback name is refused, so that no
-//! page in a browser can reach it through a name of its own.
+//! The admin interface: what can be asked of a running gateway, over `wire`'s HTTP/1.1. What it is
+//! told to change it leaves to the control thread. It listens on loopback alone.
 
+mod ask;
 mod metrics;
 mod status;
 
 pub use metrics::metrics;
 pub use status::{Health, health, status};
 
+use crate::steer::facts::Facts;
+use crate::steer::orders::{Answer, Mailbox, Order};
+use ask::{Ask, Denied};
 use gatehouse_core::address::Bind;
 use gatehouse_core::message::{BodyLength, Method, RequestHead};
 use gatehouse_proxy::gate::{Handle, spawn};
@@ -18,15 +19,14 @@ use gatehouse_wire::net::Bound;
 use gatehouse_wire::pump::poll_write_all;
 use gatehouse_wire::timer::{Timer, now, sleep};
 use gatehouse_wire::{Buffers, Inbox, Listener, Stream};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt::Write;
 use std::future::poll_fn;
 use std::io;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::{Duration, SystemTime};
 
 /// Admin connections open at once.
@@ -35,7 +35,10 @@ const CONNECTIONS_MAX: usize = 64;
 /// How long one request and its answer may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the admin interface shows.
+/// How long an order may take, names that are looked up included.
+const ORDER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the admin interface shows, and whom it asks for changes.
 #[derive(Debug)]
 pub struct Shown {
     /// The data plane.
@@ -46,6 +49,8 @@ pub struct Shown {
     pub log_lines_lost: Arc<AtomicU64>,
     /// When the process started.
     pub started: SystemTime,
+    pub(crate) facts: Rc<RefCell<Facts>>,
+    pub(crate) mailbox: Mailbox,
 }
 
 /// A bound admin interface.
@@ -71,14 +76,35 @@ impl Admin {
         self.bound.address()
     }
 
-    /// Serves for as long as the runtime this is called on lives.
+    /// Serves until the door is dropped or the runtime this is called on ends.
     ///
     /// # Errors
     /// Where the socket cannot be registered.
-    pub fn serve(self, shown: Shown) -> io::Result<()> {
+    pub fn serve(self, shown: Rc<Shown>) -> io::Result<Door> {
         let listener = Listener::register(self.bound.for_worker(0)?)?;
-        spawn(accept(self.bound, listener, Rc::new(shown)));
-        Ok(())
+        let closed: Rc<Closed> = Rc::default();
+        spawn(accept(self.bound, listener, shown, Rc::clone(&closed)));
+        Ok(Door(closed))
+    }
+}
+
+/// An admin interface that is served. Dropping it closes its socket; connections that are open
+/// have their next answer.
+#[derive(Debug)]
+pub struct Door(Rc<Closed>);
+
+#[derive(Debug, Default)]
+struct Closed {
+    closed: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.0.closed.set(true);
+        if let Some(waker) = self.0.waker.take() {
+            waker.wake();
+        }
     }
 }
 
@@ -90,11 +116,19 @@ impl Drop for Open {
     }
 }
 
-async fn accept(_bound: Bound, mut listener: Listener, shown: Rc<Shown>) {
+async fn accept(_bound: Bound, mut listener: Listener, shown: Rc<Shown>, closed: Rc<Closed>) {
     let open = Rc::new(Cell::new(0));
     let buffers = Buffers::new();
     loop {
-        match poll_fn(|cx| listener.poll_accept(cx)).await {
+        let taken = poll_fn(|cx| {
+            if closed.closed.get() {
+                return Poll::Ready(None);
+            }
+            closed.waker.replace(Some(cx.waker().clone()));
+            listener.poll_accept(cx).map(Some)
+        });
+        let Some(taken) = taken.await else { return };
+        match taken {
             Ok((stream, _)) if open.get() < CONNECTIONS_MAX => {
                 open.set(open.get() + 1);
                 let place = Open(Rc::clone(&open));
@@ -130,7 +164,7 @@ async fn serve(mut stream: Stream, mut inbox: Inbox, shown: &Shown) {
             return;
         }
         let keep = head.keep_alive && head.body == BodyLength::None;
-        let text = answer(&head, shown, keep);
+        let text = answer(&head, shown, keep).await;
         let until = now().after(TIMEOUT);
         let mut written = 0;
         let wrote =
@@ -145,39 +179,77 @@ async fn serve(mut stream: Stream, mut inbox: Inbox, shown: &Shown) {
 }
 
 /// A status, a content type and a body.
-struct Page(u16, &'static str, String);
+struct Page {
+    status: u16,
+    content_type: &'static str,
+    body: String,
+    /// For `Allow`; may be empty.
+    allow: &'static str,
+}
 
 const PLAIN: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
 
-fn page(head: &RequestHead, shown: &Shown) -> Page {
-    let host = String::from_utf8_lossy(head.text(head.host)).into_owned();
-    if !is_loopback(&host) {
-        let text = format!("host {host} is not a loopback name; ask by 127.0.0.1 or localhost\n");
-        return Page(421, PLAIN, text);
-    }
-    if !matches!(head.method(), Method::Get | Method::Head) {
-        return Page(405, PLAIN, "only GET and HEAD are answered here\n".to_owned());
-    }
-    match head.path_text() {
-        b"/metrics" => Page(200, "text/plain; version=0.0.4; charset=utf-8", metrics(shown)),
-        b"/healthz" => {
-            let health = health(shown);
-            Page(health.status(), PLAIN, health.to_string())
-        }
-        b"/status" => Page(200, "application/json", format!("{}\n", status(shown))),
-        b"/" => Page(200, PLAIN, "/healthz\n/metrics\n/status\n".to_owned()),
-        _ => Page(404, PLAIN, "not here; see /healthz, /metrics and /status\n".to_owned()),
+impl Page {
+    fn of(content_type: &'static str, body: String) -> Page {
+        Page { status: 200, content_type, body, allow: "" }
     }
 }
 
-fn answer(head: &RequestHead, shown: &Shown, keep: bool) -> String {
-    let Page(status, content_type, body) = page(head, shown);
+async fn page(head: &RequestHead, shown: &Shown) -> Page {
+    let asked = match ask::ask(head) {
+        Ok(asked) => asked,
+        Err(Denied(status, text, allow)) => {
+            return Page { status, allow, ..Page::of(PLAIN, format!("{text}\n")) };
+        }
+    };
+    match asked {
+        Ask::Index => Page::of(PLAIN, ask::INDEX.to_owned()),
+        Ask::Metrics => Page::of("text/plain; version=0.0.4; charset=utf-8", metrics(shown)),
+        Ask::Status => Page::of(JSON, format!("{}\n", status(shown))),
+        Ask::Health => {
+            let health = health(shown);
+            Page { status: health.status(), ..Page::of(PLAIN, health.to_string()) }
+        }
+        Ask::Drain { upstream, endpoint } => {
+            let (status, text) = status::drain(shown, &upstream, &endpoint);
+            Page { status, ..Page::of(PLAIN, text) }
+        }
+        Ask::Order(order) => {
+            let answer = ordered(order, shown).await;
+            let json = head.fields.named(b"accept").any(|value| value.starts_with(JSON.as_bytes()));
+            let page = match json {
+                true => Page::of(JSON, format!("{}\n", answer.json)),
+                false => Page::of(PLAIN, answer.text),
+            };
+            Page { status: answer.status, ..page }
+        }
+    }
+}
+
+/// Has the control thread do it.
+async fn ordered(order: Order, shown: &Shown) -> Answer {
+    let awaited = shown.mailbox.post(order);
+    let until = now().after(ORDER_TIMEOUT);
+    let mut timer = Timer::after(ORDER_TIMEOUT);
+    poll_fn(|cx| match awaited.poll(cx) {
+        Poll::Ready(answer) => Poll::Ready(answer),
+        Poll::Pending => timer.poll_until(cx, until).map(|()| {
+            let seconds = ORDER_TIMEOUT.as_secs();
+            Answer::line(504, format!("not done within {seconds} s, and still under way"))
+        }),
+    })
+    .await
+}
+
+async fn answer(head: &RequestHead, shown: &Shown, keep: bool) -> String {
+    let Page { status, content_type, body, allow } = page(head, shown).await;
     let mut text = String::with_capacity(body.len() + 256);
     let reason = encode::reason(status);
     let _ = write!(text, "HTTP/1.1 {status} {reason}\r\nContent-Type: {content_type}\r\n");
     let _ = write!(text, "Content-Length: {}\r\nCache-Control: no-store\r\n", body.len());
-    if status == 405 {
-        text.push_str("Allow: GET, HEAD\r\n");
+    if !allow.is_empty() {
+        let _ = write!(text, "Allow: {allow}\r\n");
     }
     if !keep {
         text.push_str("Connection: close\r\n");
@@ -187,32 +259,4 @@ fn answer(head: &RequestHead, shown: &Shown, keep: bool) -> String {
         text.push_str(&body);
     }
     text
-}
-
-fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || host.ends_with(".localhost")
-        || bare.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_loopback_names_are_answered() {
-        for (host, expected) in [
-            ("localhost", true),
-            ("127.0.0.1", true),
-            ("127.9.9.9", true),
-            ("[::1]", true),
-            ("example.com", false),
-            ("127.0.0.1.example.com", false),
-            ("10.0.0.1", false),
-            ("", false),
-        ] {
-            assert_eq!(is_loopback(host), expected, "{host}");
-        }
-    }
 }

@@ -3,6 +3,7 @@
 use super::Shown;
 use crate::config::Json;
 use gatehouse_core::address::{Address, Bind};
+use gatehouse_core::endpoints::Standing;
 use gatehouse_core::plan::{Action, Target};
 use gatehouse_proxy::gate::Observation;
 use std::fmt;
@@ -59,7 +60,7 @@ pub fn health(shown: &Shown) -> Health {
         .upstreams
         .iter()
         .zip(&seen.endpoints)
-        .filter(|(_, endpoints)| endpoints.list().is_empty())
+        .filter(|(_, endpoints)| !endpoints.has_members())
         .map(|(upstream, _)| upstream.name.to_string())
         .collect();
     match empty.len() {
@@ -90,10 +91,36 @@ pub fn status(shown: &Shown) -> Json {
         ("workers", Json::Count(seen.workers.len() as u64)),
         ("client_connections", total(|worker| worker.clients.get())),
         ("requests_in_flight", total(|worker| worker.in_flight.get())),
+        ("config", shown.facts.borrow().json()),
         ("listeners", Json::list(listeners)),
         ("routes", routes(&seen)),
         ("upstreams", upstreams(&seen)),
     ])
+}
+
+/// Whether a drained endpoint is empty, and a line that says so: 200 where it is, 202 while it has
+/// requests, 409 where it was not drained.
+pub(super) fn drain(shown: &Shown, upstream: &str, endpoint: &str) -> (u16, String) {
+    let seen = shown.handle.observe();
+    let mut each = seen.plan.upstreams.iter().zip(&seen.endpoints);
+    let Some((_, endpoints)) = each.find(|(plan, _)| *plan.name == *upstream) else {
+        return (404, format!("there is no upstream {upstream}\n"));
+    };
+    let found = endpoints.list().iter().filter(|other| *other.text == *endpoint);
+    let found: Vec<&gatehouse_core::endpoints::Endpoint> = found.collect();
+    let in_flight: u32 = found.iter().map(|endpoint| endpoint.vitals.in_flight()).sum();
+    let connections: u32 = found.iter().map(|endpoint| endpoint.vitals.connections()).sum();
+    let what = format!("upstream {upstream}, endpoint {endpoint}");
+    match found.first().map(|endpoint| endpoint.standing) {
+        None => (404, format!("upstream {upstream} has no endpoint {endpoint}\n")),
+        Some(Standing::Ready | Standing::Unhealthy | Standing::Ejected) => {
+            (409, format!("{what}: not drained\n"))
+        }
+        Some(Standing::Drained) if in_flight > 0 => {
+            (202, format!("{what}: {in_flight} in flight, {connections} connections\n"))
+        }
+        Some(Standing::Drained) => (200, format!("{what}: empty, {connections} connections\n")),
+    }
 }
 
 fn routes(seen: &Observation) -> Json {
@@ -131,6 +158,7 @@ fn upstreams(seen: &Observation) -> Json {
                 ("address", Json::text(address)),
                 ("weight", Json::Count(endpoint.weight.into())),
                 ("backup", Json::Flag(endpoint.backup)),
+                ("drained", Json::Flag(endpoint.standing == Standing::Drained)),
                 ("in_flight", Json::Count(vitals.in_flight().into())),
                 ("connections", Json::Count(vitals.connections().into())),
                 ("requests", Json::Count(vitals.picked())),

@@ -25,7 +25,7 @@ pub use command_line::{CommandLine, command_line_text};
 pub use env::{Env, ProcessEnv};
 pub use json::Json;
 pub use layout::{NotToml, layout};
-pub use lower::{AccessFormat, AccessLogSpec, AccessTo, Expect, Expected};
+pub use lower::{AccessTo, Expect, Expected};
 pub use probe::{
     Answer, Choice, Forwarded, ListenerWhy, Outcome, Question, QuestionFault, RouteVerdict, ask,
     differences, parse_request,
@@ -65,8 +65,8 @@ pub struct Lowered {
     pub workers: Option<NonZeroUsize>,
     /// Where the admin interface listens; always a loopback address.
     pub admin: Option<SocketAddr>,
-    /// Where exchanges are logged, and how.
-    pub access_log: AccessLogSpec,
+    /// Where exchanges are logged; the plan says how, and whether.
+    pub access_log: AccessTo,
     /// The `[[expect]]` rows.
     pub expects: Vec<Expect>,
     /// Where the plan's parts were written.

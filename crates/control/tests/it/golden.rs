@@ -54,7 +54,7 @@ fn understood(lowered: &Lowered) -> String {
     let mut out = String::new();
     let _ = writeln!(out, "workers {:?}, drain {:?}", lowered.workers, plan.drain);
     let _ = writeln!(out, "admin {:?}", lowered.admin);
-    let _ = writeln!(out, "{:?}, written: {}", lowered.access_log, plan.access_log);
+    let _ = writeln!(out, "access log {:?} to {:?}", plan.access_log, lowered.access_log);
     for listener in &plan.listeners {
         let _ = writeln!(out, "\n{listener:#?}");
     }

@@ -1,5 +1,6 @@
 //! The configuration from outside: what is read, refused, written and measured.
 
+mod changes;
 mod commands;
 mod documents;
 mod examples;

@@ -67,7 +67,7 @@ impl Cidr {
 }
 
 /// One listener.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerPlan {
     /// Its name in the configuration.
     pub name: Box<str>,

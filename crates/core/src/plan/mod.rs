@@ -4,12 +4,14 @@
 //! Nothing in it is text to be understood later: patterns are compiled, addresses parsed,
 //! durations bounded.
 
+mod changes;
 mod edits;
 mod listener;
 mod route;
 mod upstream;
 
 pub use crate::address::{Address, Bind};
+pub use changes::{Changes, Sorted};
 pub use edits::{Edits, FieldEdit};
 pub use listener::{Cidr, ClientLimits, ListenerId, ListenerPlan};
 pub use route::{
@@ -36,8 +38,17 @@ pub struct PlanParts {
     pub upstreams: Vec<UpstreamPlan>,
     /// How long a drain may take before what is left is cut.
     pub drain: Duration,
-    /// Whether the exchange is written to the access log.
-    pub access_log: bool,
+    /// How an exchange is written to the access log; `None` writes none.
+    pub access_log: Option<LogFormat>,
+}
+
+/// How a line of the access log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// The combined format of Apache and nginx.
+    Combined,
 }
 
 /// What the data plane obeys.
@@ -53,8 +64,8 @@ pub struct Plan {
     pub upstreams: Vec<UpstreamPlan>,
     /// How long a drain may take before what is left is cut.
     pub drain: Duration,
-    /// Whether the exchange is written to the access log.
-    pub access_log: bool,
+    /// How an exchange is written to the access log; `None` writes none.
+    pub access_log: Option<LogFormat>,
 }
 
 impl Plan {

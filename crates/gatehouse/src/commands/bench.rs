@@ -10,6 +10,7 @@ use gatehouse_rig::bench::{
     plot, summary,
 };
 use std::fs::File;
+use std::future::poll_fn;
 use std::io::{self, IsTerminal, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::num::NonZeroU64;
@@ -106,7 +107,7 @@ fn stop_on_signal(stop: Stop) -> io::Result<()> {
     let wait = move || {
         let waited = block_on(async {
             let mut signals = Signals::new()?;
-            while signals.next_within(Duration::MAX).await != Some(Signal::Terminate) {}
+            while poll_fn(|cx| signals.poll_next(cx)).await != Signal::Terminate {}
             io::Result::Ok(())
         });
         if waited.is_ok_and(|waited| waited.is_ok()) {

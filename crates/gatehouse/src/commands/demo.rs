@@ -106,7 +106,7 @@ fn start(origins: &[Running], port: u16) -> io::Result<Gateway> {
     let loaded = load_text("(demo)", &quiet, &ProcessEnv);
     let lowered = loaded.lowered.ok_or_else(|| io::Error::other("its configuration is wrong"))?;
     let nobody = Supervisor::default();
-    Gateway::start(lowered, nobody).map_err(|fault| io::Error::other(fault.to_string()))
+    Gateway::start(lowered, None, nobody).map_err(|fault| io::Error::other(fault.to_string()))
 }
 
 fn tell(gateway: &Gateway, origins: &[Running]) {

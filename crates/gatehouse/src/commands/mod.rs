@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod check;
+mod client;
 pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod fmt;
@@ -9,6 +10,7 @@ pub(crate) mod health;
 pub(crate) mod proxy;
 pub(crate) mod run;
 pub(crate) mod schema;
+pub(crate) mod steer;
 pub(crate) mod test;
 
 use gatehouse_control::config::{Loaded, Lowered, Paint, ProcessEnv, Verdict, load, render};

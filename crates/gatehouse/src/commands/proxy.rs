@@ -19,5 +19,5 @@ pub(crate) fn run(args: &ProxyArgs) -> ExitCode {
         say(&text);
         return ExitCode::SUCCESS;
     }
-    serve(load_text("(command line)", &text, &ProcessEnv))
+    serve(load_text("(command line)", &text, &ProcessEnv), None)
 }

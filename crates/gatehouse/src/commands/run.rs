@@ -5,22 +5,25 @@ use crate::cli::RunArgs;
 use gatehouse_control::config::{Loaded, ProcessEnv, load, render};
 use gatehouse_control::gateway::Gateway;
 use gatehouse_control::supervisor::Supervisor;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Runs until SIGTERM or SIGINT, then drains.
 pub(crate) fn run(args: &RunArgs) -> ExitCode {
-    serve(load(&args.file.config, &ProcessEnv))
+    let file = &args.file.config;
+    serve(load(file, &ProcessEnv), Some(file.clone()))
 }
 
-/// Serves a loaded configuration, or says what is wrong with it.
-pub(crate) fn serve(mut loaded: Loaded) -> ExitCode {
+/// Serves a loaded configuration, or says what is wrong with it. `file` is read again when the
+/// gateway is told to reload.
+pub(crate) fn serve(mut loaded: Loaded, file: Option<PathBuf>) -> ExitCode {
     if !loaded.problems.is_empty() {
         complain(&render(&loaded, paint()));
     }
     let Some(lowered) = loaded.lowered.take() else { return exit_code(&loaded) };
     raise_descriptors();
     let supervisor = Supervisor::from_env(&ProcessEnv, std::process::id());
-    let gateway = match Gateway::start(lowered, supervisor) {
+    let gateway = match Gateway::start(lowered, file, supervisor) {
         Ok(gateway) => gateway,
         Err(fault) => {
             eprintln!("error: {fault}");

@@ -1,7 +1,7 @@
 //! The end of a gateway: what is in flight ends well within the limit, and what does not is cut
 //! and reported.
 
-use crate::front::{BINARY, LIMIT, config, get, get_over, request, scrape, start};
+use crate::front::{BINARY, LIMIT, config, get_over, request, scrape, start};
 use gatehouse_rig::origin::Origin;
 use gatehouse_rig::process::{Gateway, Signal};
 use gatehouse_rig::script::{Client, Ending, Script, ScriptedOrigin};
@@ -141,13 +141,4 @@ fn pipelined_requests_that_were_sent_before_the_signal_are_not_lost_in_silence()
     client.expect_close();
     drop(client);
     ends_well(&mut gateway);
-}
-
-#[test]
-fn a_hangup_says_what_it_does_not_do_and_changes_nothing() {
-    let origin = Origin::start("a").expect("a port");
-    let gateway = start(&[origin.address()]);
-    gateway.signal(Signal::Hup);
-    gateway.expect_error_line("reload is not in this version");
-    assert_eq!(get(gateway.listener("web"), "/").status, 200);
 }

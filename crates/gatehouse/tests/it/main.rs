@@ -19,6 +19,7 @@ mod json;
 mod messages;
 mod packaging;
 mod paths;
+mod reload;
 mod sockets;
 mod starting;
 mod storm;

@@ -6,7 +6,8 @@ use gatehouse_core::address::{Address, Bind};
 use gatehouse_core::endpoints::{Endpoint, Endpoints, Standing};
 use gatehouse_core::plan::{
     Action, Balance, ClientLimits, Edits, EndpointSpec, Forward, HashBy, Keepalive, ListenerPlan,
-    PathMode, Plan, PlanParts, Retry, RoutePlan, Target, Timeouts, UpstreamId, UpstreamPlan,
+    LogFormat, PathMode, Plan, PlanParts, Retry, RoutePlan, Target, Timeouts, UpstreamId,
+    UpstreamPlan,
 };
 use gatehouse_core::route::{ListenerSet, PathRule, Rewrite, RouteRule};
 use gatehouse_core::vitals::UpstreamVitals;
@@ -154,7 +155,7 @@ fn plan(access_log: bool) -> Option<Plan> {
         routes: vec![route],
         upstreams: vec![upstream],
         drain: Duration::from_secs(10),
-        access_log,
+        access_log: access_log.then_some(LogFormat::Json),
     };
     Plan::new(parts).ok()
 }

@@ -6,7 +6,8 @@ use gatehouse_core::endpoints::{Endpoint, Endpoints, Standing};
 use gatehouse_core::message::MethodSet;
 use gatehouse_core::plan::{
     Action, Balance, ClientLimits, Edits, EndpointSpec, Forward, HashBy, Keepalive, ListenerPlan,
-    PathMode, Plan, PlanParts, Retry, Ring, RoutePlan, Target, Timeouts, UpstreamId, UpstreamPlan,
+    LogFormat, PathMode, Plan, PlanParts, Retry, Ring, RoutePlan, Target, Timeouts, UpstreamId,
+    UpstreamPlan,
 };
 use gatehouse_core::route::{ListenerSet, PathRule, Rewrite, RouteRule};
 use gatehouse_core::vitals::UpstreamVitals;
@@ -140,7 +141,7 @@ fn plan(setup: Setup) -> Plan {
             keepalive: setup.keepalive,
         }],
         drain: Duration::from_secs(10),
-        access_log: true,
+        access_log: Some(LogFormat::Json),
     };
     Plan::new(parts).expect("one route cannot tie")
 }

@@ -19,7 +19,7 @@ mod upstream;
 mod warn;
 
 pub use expect::{Expect, Expected};
-pub use settings::{AccessFormat, AccessLogSpec, AccessTo};
+pub use settings::AccessTo;
 
 use super::problem::{Kind, Problem, Report};
 use super::source::{Place, Sources};
@@ -85,7 +85,7 @@ pub(crate) fn lower(trees: &[Table], sources: &Sources, report: &mut Report) -> 
         routes: lower.route_plans,
         upstreams: lower.upstream_plans,
         drain: settings.drain,
-        access_log: settings.access_log.format != AccessFormat::Off,
+        access_log: settings.log_format,
     };
     match Plan::new(parts) {
         Ok(plan) => Some(Lowered {

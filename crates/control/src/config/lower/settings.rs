@@ -5,7 +5,7 @@ use super::super::tree::{Entry, Table, Text};
 use super::Lower;
 use super::listener::{overlap, port_missing};
 use super::merge::Merged;
-use gatehouse_core::plan::{Bind, ListenerPlan};
+use gatehouse_core::plan::{Bind, ListenerPlan, LogFormat};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -13,26 +13,6 @@ use std::time::Duration;
 
 /// How long a stop waits where nothing is said.
 const DRAIN: Duration = Duration::from_secs(30);
-
-/// Where exchanges are logged, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccessLogSpec {
-    /// How a line is written.
-    pub format: AccessFormat,
-    /// Where lines go.
-    pub to: AccessTo,
-}
-
-/// How a line of the access log is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AccessFormat {
-    /// One JSON object.
-    Json,
-    /// The combined log format.
-    Combined,
-    /// Not at all.
-    Off,
-}
 
 /// Where lines of the access log go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +30,8 @@ pub(super) struct Settings {
     pub(super) workers: Option<NonZeroUsize>,
     pub(super) drain: Duration,
     pub(super) admin: Option<SocketAddr>,
-    pub(super) access_log: AccessLogSpec,
+    pub(super) log_format: Option<LogFormat>,
+    pub(super) access_log: AccessTo,
 }
 
 impl Lower<'_> {
@@ -65,11 +46,14 @@ impl Lower<'_> {
             _ => DRAIN,
         };
         let admin = merged.admin.and_then(|entry| entry.item.table());
+        let (log_format, access_log) =
+            self.access_log(merged.log.and_then(|entry| entry.item.table()));
         Settings {
             workers: workers.and_then(NonZeroUsize::new),
             drain,
             admin: admin.and_then(|admin| self.admin(admin, listeners)),
-            access_log: self.access_log(merged.log.and_then(|entry| entry.item.table())),
+            log_format,
+            access_log,
         }
     }
 
@@ -101,15 +85,15 @@ impl Lower<'_> {
         Some(address)
     }
 
-    fn access_log(&mut self, log: Option<&Table>) -> AccessLogSpec {
+    fn access_log(&mut self, log: Option<&Table>) -> (Option<LogFormat>, AccessTo) {
         let access = log.and_then(|log| log.table("access"));
         let format = match access.and_then(|access| access.word("format")) {
-            Some("combined") => AccessFormat::Combined,
-            Some("off") => AccessFormat::Off,
-            _ => AccessFormat::Json,
+            Some("combined") => Some(LogFormat::Combined),
+            Some("off") => None,
+            _ => Some(LogFormat::Json),
         };
         let to = access.and_then(|access| access.text("to"));
-        if let (AccessFormat::Off, Some(to)) = (format, to) {
+        if let (None, Some(to)) = (format, to) {
             let reason = "`to` does not apply where the format is \"off\"";
             self.error(Kind::NotApplicable, to.place, reason);
         }
@@ -122,6 +106,6 @@ impl Lower<'_> {
             }
             Some(Text { text, place }) => AccessTo::File(self.sources.resolve(place, text)),
         };
-        AccessLogSpec { format, to }
+        (format, to)
     }
 }

@@ -1,0 +1,142 @@
+//! The control thread's loop: signals, orders, and what threads have finished, one after the
+//! other, so that no two changes of the gateway can meet.
+
+pub(crate) mod facts;
+pub(crate) mod orders;
+pub(crate) mod reload;
+mod report;
+mod settings;
+
+use crate::access_log::AccessLog;
+use crate::admin::{Admin, Door, Shown};
+use crate::registry::{Duty, Named, Registry, Resolver};
+use crate::supervisor::{Supervisor, Word};
+use facts::Facts;
+use gatehouse_proxy::gate::{Gate, Signal, Signals};
+use gatehouse_wire::timer::{Timer, now};
+use orders::{Answer, Busy, Cause, Mailbox, Order, Reply};
+use reload::{Purpose, Settled};
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::num::NonZeroUsize;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+/// How often a drain is looked at.
+const DRAIN_LOOK: Duration = Duration::from_millis(10);
+
+/// Longer than anything waits without being woken.
+const LONG: Duration = Duration::from_secs(3600);
+
+/// Everything the control thread steers.
+pub(crate) struct Steering {
+    pub gate: Gate,
+    pub log: AccessLog,
+    pub registry: Registry,
+    pub resolver: Resolver,
+    pub supervisor: Supervisor,
+    /// The admin interface, while there is one.
+    pub admin: Option<Door>,
+    pub shown: Rc<Shown>,
+    pub mailbox: Mailbox,
+    pub facts: Rc<RefCell<Facts>>,
+    pub in_force: Settled,
+    /// How many run.
+    pub workers: NonZeroUsize,
+    pub busy: Busy,
+    pub draining: bool,
+}
+
+/// What the loop is woken by.
+enum Event {
+    Signal(Signal),
+    Order(Order, Reply),
+    /// Time has passed.
+    Look,
+}
+
+impl Steering {
+    /// Steers until the gateway was told to end and has drained. A second signal cuts what is left
+    /// at once.
+    pub async fn steer(&mut self, mut signals: Signals) {
+        let mut timer = Timer::after(LONG);
+        while !(self.draining && self.gate.is_drained()) {
+            match self.next(&mut signals, &mut timer).await {
+                Event::Look => {}
+                Event::Signal(Signal::Terminate) => self.terminate(),
+                Event::Signal(Signal::Hangup) => {
+                    drop(self.mailbox.post(Order::Reload(Cause::Signal)));
+                }
+                Event::Order(order, reply) => self.carry_out(order, reply),
+            }
+        }
+    }
+
+    async fn next(&self, signals: &mut Signals, timer: &mut Timer) -> Event {
+        let until = now().after(if self.draining { DRAIN_LOOK } else { LONG });
+        poll_fn(|cx| {
+            if let Poll::Ready(signal) = signals.poll_next(cx) {
+                return Poll::Ready(Event::Signal(signal));
+            }
+            if let Poll::Ready((order, reply)) = self.mailbox.poll_take(cx, self.busy) {
+                return Poll::Ready(Event::Order(order, reply));
+            }
+            timer.poll_until(cx, until).map(|()| Event::Look)
+        })
+        .await
+    }
+
+    fn terminate(&mut self) {
+        let limit = if self.draining { Duration::ZERO } else { self.in_force.plan.drain };
+        self.gate.drain(limit);
+        self.supervisor.tell(Word::Stopping(limit));
+        self.draining = true;
+    }
+
+    fn carry_out(&mut self, order: Order, reply: Reply) {
+        match order {
+            Order::Reload(cause) => self.begin(None, Purpose::Reload(cause), reply),
+            Order::Diff(file) => self.begin(file, Purpose::Diff, reply),
+            Order::Adopt(read) => self.go_on(*read, reply),
+            Order::Duty { upstream, endpoint, duty } => {
+                reply.give(self.set_duty(&upstream, &endpoint, duty));
+            }
+        }
+    }
+
+    fn set_duty(&self, upstream: &str, endpoint: &str, duty: Duty) -> Answer {
+        let named = self.registry.set_duty(&self.gate.handle(), upstream, endpoint, duty);
+        let state = match duty {
+            Duty::Off => "drained",
+            Duty::On => "given requests",
+        };
+        let what = format!("upstream {upstream}, endpoint {endpoint}");
+        match named {
+            Named::Done => {
+                eprintln!("{what}: {state}");
+                Answer::line(200, format!("{what}: {state}"))
+            }
+            Named::Already => Answer::line(200, format!("{what}: {state} already")),
+            Named::NoUpstream => Answer::line(404, format!("there is no upstream {upstream}")),
+            Named::NoEndpoint => {
+                let plan = &self.in_force.plan;
+                let found = plan.upstreams.iter().find(|other| *other.name == *upstream);
+                let texts = found.into_iter().flat_map(|found| &found.endpoints);
+                let texts: Vec<&str> = texts.take(16).map(|spec| &*spec.text).collect();
+                let text = format!(
+                    "upstream {upstream} has no endpoint {endpoint}; it has: {}",
+                    texts.join(", ")
+                );
+                Answer::line(404, text)
+            }
+        }
+    }
+
+    /// Serves the admin interface at another place; the one before takes no more connections.
+    fn serve_admin(&mut self, admin: Admin) -> io::Result<()> {
+        self.admin = Some(admin.serve(Rc::clone(&self.shown))?);
+        Ok(())
+    }
+}

@@ -1,0 +1,245 @@
+//! A configuration on its way into force: read by a thread of its own, then judged and put in
+//! force by the control thread. Everything that may fail comes before anything is swapped.
+
+use super::orders::{Answer, Cause, Order, Reply};
+use super::report::Report;
+use super::{Steering, settings};
+use crate::access_log::Target;
+use crate::admin::Admin;
+use crate::config::{AccessTo, Loaded, Lowered, Paint, ProcessEnv, Verdict, load, render};
+use crate::gateway::{Fault, Shows, bind_admin, log_fault};
+use crate::registry::Registry;
+use gatehouse_core::plan::{Changes, Plan};
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A configuration that is, was or may be in force.
+#[derive(Clone, Debug)]
+pub(crate) struct Settled {
+    pub plan: Arc<Plan>,
+    /// As written.
+    pub workers: Option<NonZeroUsize>,
+    pub admin: Option<SocketAddr>,
+    pub access_log: AccessTo,
+}
+
+impl Settled {
+    pub fn of(lowered: Lowered) -> Settled {
+        let Lowered { plan, workers, admin, access_log, expects: _, places: _ } = lowered;
+        Settled { plan: Arc::new(plan), workers, admin, access_log }
+    }
+}
+
+/// What a file is read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Reload(Cause),
+    Diff,
+}
+
+/// A file that has been read.
+#[derive(Debug)]
+pub(crate) struct Read {
+    purpose: Purpose,
+    file: PathBuf,
+    /// What is wrong with it, and its warnings, as `check` says it.
+    problems: String,
+    verdict: Verdict,
+    settled: Option<Settled>,
+}
+
+/// Why nothing was put in force.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub status: u16,
+    pub why: String,
+}
+
+impl Refused {
+    fn new(status: u16, why: impl Into<String>) -> Refused {
+        Refused { status, why: why.into() }
+    }
+}
+
+impl From<Fault> for Refused {
+    fn from(fault: Fault) -> Refused {
+        Refused::new(500, format!("error: {fault}\n"))
+    }
+}
+
+/// Reads and understands a file, and waits for names that are new in it, but not for long.
+fn read(file: &Path, purpose: Purpose, registry: &Registry) -> Read {
+    let mut loaded: Loaded = load(file, &ProcessEnv);
+    let problems = render(&loaded, Paint::Plain);
+    let verdict = loaded.verdict();
+    let settled = loaded.lowered.take().map(Settled::of);
+    if let (Some(settled), Purpose::Reload(_)) = (&settled, purpose) {
+        registry.await_names(&settled.plan);
+    }
+    Read { purpose, file: file.to_owned(), problems, verdict, settled }
+}
+
+/// Whether two files stand in the same folder, whatever that is called.
+fn same_folder(one: &Path, other: &Path) -> bool {
+    let folder = |file: &Path| match file.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new(".").canonicalize().ok(),
+        Some(parent) => parent.canonicalize().ok(),
+        None => None,
+    };
+    folder(one).is_some_and(|one| folder(other).is_some_and(|other| one == other))
+}
+
+impl Steering {
+    /// Has a file read by a thread of its own; the control thread goes on meanwhile.
+    pub(super) fn begin(&mut self, file: Option<PathBuf>, purpose: Purpose, reply: Reply) {
+        let own = self.facts.borrow().file.clone();
+        if let (Some(file), Some(own)) = (&file, &own)
+            && !same_folder(file, own)
+        {
+            let why = format!(
+                "{} does not stand in the folder of {}: others are not read, because whoever \
+                 can ask here is not known",
+                file.display(),
+                own.display()
+            );
+            return self.refuse(purpose, Refused::new(403, why), reply);
+        }
+        let Some(file) = own.map(|own| file.unwrap_or(own)) else {
+            let why = "the gateway was started without a configuration file; restart it with \
+                       another command line";
+            return self.refuse(purpose, Refused::new(409, why), reply);
+        };
+        if self.draining {
+            return self.refuse(purpose, Refused::new(409, "the gateway is draining"), reply);
+        }
+        let (mailbox, registry) = (self.mailbox.clone(), self.registry.clone());
+        let work = move || {
+            let read = read(&file, purpose, &registry);
+            mailbox.finish(Order::Adopt(Box::new(read)), reply);
+        };
+        let started = std::thread::Builder::new().name("reader".to_owned()).spawn(work);
+        match started {
+            Ok(_) => self.busy = super::orders::Busy::Reading,
+            // The reply went with the work, and says that nobody answered.
+            Err(error) => eprintln!("error: the configuration is not read: no thread: {error}"),
+        }
+    }
+
+    /// Goes on with a file that has been read.
+    pub(super) fn go_on(&mut self, read: Read, reply: Reply) {
+        self.busy = super::orders::Busy::No;
+        let Read { purpose, file, problems, verdict, settled } = read;
+        let Some(settled) = settled else {
+            let status = if verdict == Verdict::Unreadable { 500 } else { 422 };
+            return self.refuse(purpose, Refused::new(status, problems), reply);
+        };
+        let report = self.compare(&settled);
+        let cause = match purpose {
+            Purpose::Diff => {
+                let heading = match report.is_same() {
+                    true => format!("{}: a reload would change nothing", file.display()),
+                    false => format!("{}: a reload would change", file.display()),
+                };
+                let mut answer = report.answer(&heading, self.facts.borrow().generation);
+                if let Err(refused) = self.judge(&settled) {
+                    answer.status = refused.status;
+                    answer.text.push_str(&refused.why);
+                    answer.text.push('\n');
+                }
+                answer.text.push_str(&problems);
+                return reply.give(answer);
+            }
+            Purpose::Reload(cause) => cause,
+        };
+        if let Err(refused) = self.put(settled, &report.changes) {
+            return self.refuse(purpose, refused, reply);
+        }
+        if !problems.is_empty() {
+            eprint!("{problems}");
+        }
+        let generation = self.facts.borrow().generation + 1;
+        let summary = report.summary();
+        eprintln!("reloaded {}, generation {generation}: {summary}", file.display());
+        self.facts.borrow_mut().note_reloaded(cause, &summary);
+        let heading = format!("reloaded {}: generation {generation}", file.display());
+        let mut answer = report.answer(&heading, generation);
+        answer.text.push_str(&problems);
+        reply.give(answer);
+    }
+
+    fn refuse(&mut self, purpose: Purpose, refused: Refused, reply: Reply) {
+        if let Purpose::Reload(cause) = purpose {
+            let why = refused.why.trim_end();
+            eprintln!("error: the reload failed and has changed nothing:\n{why}");
+            self.facts.borrow_mut().note_failed(cause, why);
+        }
+        reply.give(Answer::line(refused.status, refused.why));
+    }
+
+    fn compare(&self, new: &Settled) -> Report {
+        Report {
+            changes: Changes::between(&self.in_force.plan, &new.plan),
+            settings: settings::changed(&self.in_force, new),
+        }
+    }
+
+    /// What of a sound configuration this process cannot follow.
+    fn judge(&self, new: &Settled) -> Result<(), Refused> {
+        if new.workers != self.in_force.workers {
+            let wanted = new.workers.unwrap_or_else(crate::gateway::cores);
+            if wanted != self.workers {
+                return Err(Refused::new(
+                    409,
+                    format!(
+                        "workers: {} run and the file wants {wanted}: threads and their sockets \
+                         are made at the start; restart to change their number",
+                        self.workers
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a configuration in force, or changes nothing.
+    pub(super) fn put(&mut self, new: Settled, changes: &Changes) -> Result<(), Refused> {
+        self.judge(&new)?;
+        if !changes.listeners.is_same() {
+            return Err(Refused::new(
+                409,
+                "listeners differ; to change them is not in this version: restart",
+            ));
+        }
+        let old = &self.in_force;
+        let admin: Option<Admin> = match new.admin {
+            Some(address) if old.admin != new.admin => Some(bind_admin(address)?),
+            _ => None,
+        };
+        let log = match old.access_log != new.access_log {
+            true => Some(Target::open(&new.access_log).map_err(|e| log_fault(&new.access_log, e))?),
+            false => None,
+        };
+        if let Some(admin) = admin {
+            if let Ok(bind) = admin.address() {
+                eprintln!("admin on {}", Shows(&bind));
+            }
+            self.serve_admin(admin).map_err(|error| {
+                Fault::new("admin".to_owned(), error, "change admin.bind".to_owned())
+            })?;
+        } else if new.admin.is_none() {
+            self.admin = None;
+        }
+        let (handle, plan) = (self.gate.handle(), Arc::clone(&new.plan));
+        self.registry.adopt(&self.in_force.plan, &new.plan, &changes.upstream_of, |endpoints| {
+            handle.publish(plan, endpoints);
+        });
+        if let Some(log) = log {
+            self.log.redirect(log);
+        }
+        self.in_force = new;
+        self.resolver.follow();
+        Ok(())
+    }
+}
