@@ -1,4 +1,4 @@
-//! Speaks: listens, dials, and carries HTTP/1.1 and raw bytes.
+//! Speaks: listens, dials, and carries HTTP/1.1 and raw bytes, in clear or under TLS.
 //!
 //! Never here: a Plan, a policy, a Failure. What goes wrong comes back as a narrow error; the
 //! step that called says what it means. Sockets and timers are named in `socket` and `timer`
@@ -15,6 +15,7 @@ pub mod pump;
 pub mod socket;
 mod sys;
 pub mod timer;
+pub mod tls;
 pub mod tunnel;
 
 pub use buffer::{Buffers, Inbox};

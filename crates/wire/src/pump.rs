@@ -145,7 +145,7 @@ impl Pump {
 
     /// Whom a pending pump waits for.
     pub fn waits(&self) -> Waits {
-        if self.batch.active { Waits::Sink } else { Waits::Source }
+        if self.batch.active || self.ended { Waits::Sink } else { Waits::Source }
     }
 
     /// Gives up writing: takes what was decoded and not yet written off the inbox, so that the
@@ -181,7 +181,7 @@ impl Pump {
                 ready!(self.poll_write(cx, inbox, sink))?;
             }
             if self.ended {
-                return Poll::Ready(Ok(()));
+                return sink.poll_flush(cx).map_err(|_| PumpError::Sink);
             }
             if inbox.is_empty() {
                 inbox.release_if_empty();
@@ -330,7 +330,7 @@ pub fn poll_write_all(
             count => *written += count,
         }
     }
-    Poll::Ready(Ok(()))
+    sink.poll_flush(cx)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The streams and listeners of the process. One of the few files that name the driver.
 
+use crate::tls::{Facts, TlsStream};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -13,6 +14,10 @@ pub enum Stream {
     Tcp(TcpStream),
     /// A UNIX socket.
     Unix(UnixStream),
+    /// Any of the others under TLS.
+    Tls(Box<TlsStream>),
+    /// None any more: a handshake took it and failed. Whatever is tried fails.
+    Gone,
     /// The tests' network.
     #[cfg(feature = "memory")]
     Memory(crate::memory::MemoryStream),
@@ -36,6 +41,8 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.poll_read_ready(cx),
             Stream::Unix(stream) => stream.poll_read_ready(cx),
+            Stream::Tls(stream) => stream.poll_read_ready(cx),
+            Stream::Gone => Poll::Ready(Ok(())),
             #[cfg(feature = "memory")]
             Stream::Memory(stream) => stream.poll_read_ready(cx),
         }
@@ -50,6 +57,8 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => ready!(Pin::new(stream).poll_read(cx, &mut buffer))?,
             Stream::Unix(stream) => ready!(Pin::new(stream).poll_read(cx, &mut buffer))?,
+            Stream::Tls(stream) => return stream.poll_read(cx, room),
+            Stream::Gone => return Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
             #[cfg(feature = "memory")]
             Stream::Memory(stream) => return stream.poll_read(cx, room),
         }
@@ -68,12 +77,38 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Stream::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Stream::Tls(stream) => stream.poll_write_vectored(cx, slices),
+            Stream::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
             #[cfg(feature = "memory")]
             Stream::Memory(stream) => stream.poll_write_vectored(cx, slices),
         }
     }
 
-    /// Sends a FIN; reading goes on.
+    /// Ready once what was written has been handed to the kernel. Only what is under TLS may
+    /// still hold some of it; whoever has written a whole message asks.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Stream::Tls(stream) => stream.poll_flush(cx),
+            Stream::Tcp(_) | Stream::Unix(_) | Stream::Gone => Poll::Ready(Ok(())),
+            #[cfg(feature = "memory")]
+            Stream::Memory(_) => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// What its handshake has settled, where it is under TLS.
+    pub fn tls(&self) -> Option<&Facts> {
+        match self {
+            Stream::Tls(stream) => stream.facts(),
+            Stream::Tcp(_) | Stream::Unix(_) | Stream::Gone => None,
+            #[cfg(feature = "memory")]
+            Stream::Memory(_) => None,
+        }
+    }
+
+    /// Sends a FIN, under TLS a close_notify before it; reading goes on.
     ///
     /// # Errors
     /// What the socket says.
@@ -81,6 +116,8 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tls(stream) => stream.poll_shutdown(cx),
+            Stream::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
             #[cfg(feature = "memory")]
             Stream::Memory(stream) => {
                 stream.shutdown();
@@ -94,7 +131,8 @@ impl Stream {
         match self {
             // A socket that is closed already cannot be reset; there is nothing to do about it.
             Stream::Tcp(stream) => drop(stream.set_zero_linger()),
-            Stream::Unix(_) => {}
+            Stream::Unix(_) | Stream::Gone => {}
+            Stream::Tls(stream) => stream.reset_on_close(),
             #[cfg(feature = "memory")]
             Stream::Memory(stream) => stream.reset(),
         }
@@ -111,6 +149,8 @@ impl Stream {
             Stream::Unix(stream) => {
                 stream.try_io(Interest::READABLE, || still_quiet(probe_socket(&*stream)))
             }
+            Stream::Tls(stream) => return stream.glance(),
+            Stream::Gone => return Probe::Stale,
             #[cfg(feature = "memory")]
             Stream::Memory(stream) => return stream.probe(),
         };
@@ -125,6 +165,8 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => probe_socket(&*stream),
             Stream::Unix(stream) => probe_socket(&*stream),
+            Stream::Tls(stream) => stream.probe(),
+            Stream::Gone => Probe::Stale,
             #[cfg(feature = "memory")]
             Stream::Memory(stream) => stream.probe(),
         }

@@ -4,3 +4,5 @@ mod client_hello;
 mod fuzz;
 mod oracle;
 mod proxy_header;
+mod tls;
+mod tls_trust;
