@@ -15,7 +15,7 @@ mod source;
 use rules::{Weight, findings};
 use source::Source;
 
-/// Folders that hold nothing of ours.
+/// What holds nothing of ours; `.git` is a file in a second work tree.
 const SKIPPED: [&str; 4] = ["target", ".git", "node_modules", "results"];
 /// Larger files are data, not text.
 const FILE_BYTES_MAX: u64 = 1 << 20;

@@ -1,44 +1,53 @@
-//! A closed-loop client: so many connections, each asking again as soon as it is answered, so many
-//! requests in all. It always does the same work, so that instructions can be counted per request.
+//! A closed-loop client: so many connections, each asking again as soon as it is answered. It ends
+//! after a number of requests, always the same work, so that instructions can be counted per
+//! request; or after a time, with every request that was begun answered. Each answer is held to its
+//! status and length: what is measured is what was asked for, never an error page.
+
+mod outcome;
+mod question;
+mod session;
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+pub use outcome::{Errors, Outcome, Wrong};
+pub(crate) use question::Questions;
+pub use question::{Afterwards, Question};
+pub(crate) use session::{Session, Turn};
+
+use crate::bench::Latency;
 use crate::poller::{Events, Poller, Ready};
 use crate::slab::Slab;
-use crate::socket::{self, Moved};
+use crate::socket;
 
 /// The shared buffer answers are read into.
 const BUFFER_BYTES: usize = 256 << 10;
-/// A longer answer head is an error.
-const HEAD_BYTES_MAX: usize = 64 << 10;
 /// How long nothing at all may happen.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
+/// So many wrong answers, and asking on shows nothing more.
+const ERRORS_MAX: u64 = 10_000;
 
 /// What to ask, and how often.
 #[derive(Clone, Debug)]
 pub struct Load {
     /// Whom.
     pub to: SocketAddr,
-    /// For which path.
-    pub path: String,
+    /// For what.
+    pub question: Question,
     /// Over how many connections at once.
     pub connections: usize,
-    /// How often in all.
-    pub requests: u64,
+    /// Until when.
+    pub end: End,
 }
 
-/// What came of it.
+/// When no further request is begun. 10,000 wrong answers end a run before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// Answers with status 200, whole.
-    pub answered: u64,
-    /// Requests that were not answered, or not with 200.
-    pub errors: u64,
-    /// From the first request to the last answer.
-    pub elapsed: Duration,
+pub enum End {
+    /// After so many.
+    Requests(u64),
+    /// After so long.
+    After(Duration),
 }
 
 impl Load {
@@ -46,24 +55,22 @@ impl Load {
     ///
     /// # Errors
     ///
-    /// When no connection can be made, or nothing happens for 10 s.
+    /// When no socket can be had, or nothing happens for 10 s.
     pub fn run(&self) -> io::Result<Outcome> {
-        let path = &self.path;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.to);
         let mut run = Run {
             to: self.to,
-            request: request.into_bytes(),
+            questions: Questions::of(&self.question, self.to),
             poller: Poller::new()?,
             sessions: Slab::new(),
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
-            left: self.requests,
+            end: self.end,
+            begun: 0,
             running: 0,
-            answered: 0,
-            errors: 0,
+            start: Instant::now(),
+            outcome: Outcome::none(),
         };
-        let start = Instant::now();
         for _ in 0..self.connections {
-            run.open()?;
+            run.open(Instant::now())?;
         }
         let mut events = Events::new();
         while run.running > 0 {
@@ -78,89 +85,81 @@ impl Load {
                 }
             }
         }
-        let elapsed = start.elapsed();
-        Ok(Outcome { answered: run.answered, errors: run.errors, elapsed })
+        run.outcome.elapsed = run.start.elapsed();
+        Ok(run.outcome)
     }
 }
 
 struct Run {
     to: SocketAddr,
-    request: Vec<u8>,
+    questions: Questions,
     poller: Poller,
     sessions: Slab<Session>,
     buffer: Box<[u8]>,
-    /// Requests not taken by a session yet.
-    left: u64,
+    end: End,
+    /// Requests taken by a session.
+    begun: u64,
     /// Sessions that are open.
     running: usize,
-    answered: u64,
-    errors: u64,
-}
-
-/// One connection with one request under way.
-struct Session {
-    socket: OwnedFd,
-    readable: bool,
-    writable: bool,
-    ending: bool,
-    /// Bytes of the request that are written.
-    sent: usize,
-    /// The answer as far as it came.
-    answer: Answer,
-}
-
-enum Answer {
-    Head(Vec<u8>),
-    /// Body bytes still to come.
-    Body(u64),
-}
-
-/// Where a session stands after a turn.
-enum Turn {
-    Waits,
-    Answered,
-    Failed,
+    start: Instant,
+    outcome: Outcome,
 }
 
 impl Run {
-    /// Opens a session, if there is a request left for it.
-    fn open(&mut self) -> io::Result<()> {
-        if self.left == 0 {
-            return Ok(());
+    /// Takes a request, if one is still to be asked.
+    fn take(&mut self, now: Instant) -> Option<usize> {
+        let goes_on = match self.end {
+            End::Requests(requests) => self.begun < requests,
+            End::After(time) => now.duration_since(self.start) < time,
+        };
+        if !goes_on || self.outcome.errors.sum() >= ERRORS_MAX {
+            return None;
         }
-        self.left -= 1;
+        self.begun += 1;
+        Some(self.questions.next())
+    }
+
+    /// Opens a session, if there is a request for it.
+    fn open(&mut self, now: Instant) -> io::Result<()> {
+        let Some(question) = self.take(now) else { return Ok(()) };
         let socket = socket::dial(self.to)?;
-        let answer = Answer::Head(Vec::new());
-        let session =
-            Session { socket, readable: false, writable: false, ending: false, sent: 0, answer };
-        let token = self.sessions.insert(session);
+        let token = self.sessions.insert(Session::new(socket, question, now));
         self.running += 1;
         let session = self.sessions.find(token).expect("just inserted");
-        self.poller.watch(&session.socket, token)
+        self.poller.watch(session.socket(), token)
     }
 
     fn advance(&mut self, ready: Ready) -> io::Result<()> {
         let Some(session) = self.sessions.find(ready.token) else { return Ok(()) };
-        session.readable |= ready.readable;
-        session.writable |= ready.writable;
-        session.ending |= ready.ended;
+        session.note(ready);
         loop {
-            match session.turn(&self.request, &mut self.buffer) {
+            let Some(session) = self.sessions.find(ready.token) else { return Ok(()) };
+            let turn = session.turn(&self.questions, &mut self.buffer);
+            let since = session.since();
+            let now = match turn {
                 Turn::Waits => return Ok(()),
-                Turn::Answered => self.answered += 1,
-                Turn::Failed => {
-                    self.errors += 1;
-                    self.close(ready.token);
-                    return self.open();
+                Turn::Answered(body) => {
+                    let now = Instant::now();
+                    self.outcome.answer(body, now.duration_since(since));
+                    now
                 }
+                Turn::Wrong(wrong) => {
+                    self.outcome.wrong(wrong);
+                    self.close(ready.token);
+                    return self.open(Instant::now());
+                }
+            };
+            if self.questions.afterwards() == Afterwards::Close {
+                self.close(ready.token);
+                return self.open(now);
             }
-            if self.left == 0 {
+            let Some(question) = self.take(now) else {
                 self.close(ready.token);
                 return Ok(());
+            };
+            if let Some(session) = self.sessions.find(ready.token) {
+                session.ask(question, now);
             }
-            self.left -= 1;
-            session.sent = 0;
-            session.answer = Answer::Head(Vec::new());
         }
     }
 
@@ -170,66 +169,32 @@ impl Run {
     }
 }
 
-impl Session {
-    /// Sends the request and reads its answer as far as that is possible now.
-    fn turn(&mut self, request: &[u8], buffer: &mut [u8]) -> Turn {
-        while self.sent < request.len() {
-            if !self.writable {
-                return Turn::Waits;
-            }
-            match socket::write(&self.socket, &request[self.sent..]) {
-                Moved::Bytes(count) => self.sent += count,
-                Moved::Blocked => self.writable = false,
-                Moved::Ended | Moved::Broken => return Turn::Failed,
-            }
+impl Outcome {
+    fn none() -> Self {
+        Self {
+            answered: 0,
+            body_bytes: 0,
+            errors: Errors::default(),
+            first: None,
+            elapsed: Duration::ZERO,
+            latency: Latency::new(),
         }
-        while self.readable {
-            match socket::read(&self.socket, buffer) {
-                Moved::Bytes(count) => {
-                    self.readable = count == buffer.len() || self.ending;
-                    match self.take(&buffer[..count]) {
-                        Turn::Waits => {}
-                        turn => return turn,
-                    }
-                }
-                Moved::Blocked => self.readable = false,
-                Moved::Ended | Moved::Broken => return Turn::Failed,
-            }
-        }
-        Turn::Waits
     }
 
-    /// Takes a piece of the answer.
-    fn take(&mut self, bytes: &[u8]) -> Turn {
-        let (left, bytes) = match &mut self.answer {
-            Answer::Body(left) => (*left, bytes.len() as u64),
-            Answer::Head(head) => {
-                head.extend_from_slice(bytes);
-                let end = head.windows(4).position(|window| window == b"\r\n\r\n");
-                let Some(end) = end.map(|at| at + 4) else {
-                    return if head.len() > HEAD_BYTES_MAX { Turn::Failed } else { Turn::Waits };
-                };
-                let Some(length) = content_length(&head[..end]) else { return Turn::Failed };
-                (length, (head.len() - end) as u64)
-            }
+    fn answer(&mut self, body_bytes: u64, took: Duration) {
+        self.answered += 1;
+        self.body_bytes += body_bytes;
+        self.latency.record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    fn wrong(&mut self, wrong: Wrong) {
+        let count = match wrong {
+            Wrong::Broken => &mut self.errors.broken,
+            Wrong::Status(_) => &mut self.errors.status,
+            Wrong::Length { .. } => &mut self.errors.length,
+            Wrong::Malformed => &mut self.errors.malformed,
         };
-        // More than the answer is an answer to nothing.
-        let Some(left) = left.checked_sub(bytes) else { return Turn::Failed };
-        self.answer = Answer::Body(left);
-        if left == 0 { Turn::Answered } else { Turn::Waits }
+        *count += 1;
+        self.first.get_or_insert(wrong);
     }
-}
-
-/// The length of the body behind a head with status 200.
-fn content_length(head: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(head).ok()?;
-    let mut lines = text.split("\r\n");
-    if !lines.next()?.starts_with("HTTP/1.1 200") {
-        return None;
-    }
-    let field = |line: &str| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
-    };
-    lines.find_map(field)
 }

@@ -1,18 +1,35 @@
 //! `rig`: the peers of benchmarks, each a process of its own that can be pinned to a core.
 
+use std::io::Read;
 use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::time::Duration;
 
-use gatehouse_rig::load::{Load, Outcome};
+use gatehouse_rig::bench::{Bench, Measured, Message, Pace, Stop, Target};
+use gatehouse_rig::hold::{Held, Hold};
+use gatehouse_rig::load::{Afterwards, End, Load, Outcome, Question};
 use gatehouse_rig::origin::Origin;
 use gatehouse_rig::relay::Relay;
 
 const USAGE: &str = "\
 usage: rig origin --listen ADDRESS [--name NAME]
        rig relay --listen ADDRESS --to ADDRESS
-       rig load --to ADDRESS --requests N [--connections N] [--path PATH]
+       rig load --to ADDRESS --requests N | --milliseconds N
+                [--connections N] [--path PATH] [--answer-bytes N] [--upload-bytes N]
+                [--fields FILE] [--hosts N] [--routes N] [--afterwards keep|close]
+                [--format text|json]
+       rig pace --to ADDRESS --rate N --milliseconds N [--connections N] [--path PATH]
+       rig hold --to ADDRESS --count N [--sources N] [--path PATH] [--answer-bytes N]
 ";
+
+/// What is asked for where nothing is said.
+const PATH: &str = "/bytes/1024";
+/// How long a paced run goes on before anything counts.
+const WARM_UP: Duration = Duration::from_millis(300);
+/// How long an answer of a paced run may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -41,6 +58,8 @@ fn run(arguments: &[String]) -> Result<(), Trouble> {
         "origin" => origin(&mut options),
         "relay" => relay(&mut options),
         "load" => load(&mut options),
+        "pace" => pace(&mut options),
+        "hold" => hold(&mut options),
         other => Err(Trouble::Usage(format!("{other}: no such command"))),
     }
 }
@@ -67,18 +86,125 @@ fn relay(options: &mut Options) -> Result<(), Trouble> {
 
 fn load(options: &mut Options) -> Result<(), Trouble> {
     let to = options.address("--to")?;
-    let requests = options.number("--requests")?;
+    let end = match options.take("--milliseconds") {
+        Some(time) => End::After(Duration::from_millis(parsed("--milliseconds", &time)?)),
+        None => End::Requests(options.number("--requests")?),
+    };
     let connections = options.number_or("--connections", 8)?;
-    let path = options.take("--path").unwrap_or_else(|| "/bytes/1024".to_owned());
+    let question = question(options)?;
+    let json = options.choice("--format", ["text", "json"])? == "json";
     options.end()?;
-    let outcome = Load { to, path, connections, requests }.run();
+    let outcome = Load { to, question, connections, end }.run();
     let outcome = outcome.map_err(|error| Trouble::World(format!("{to}: {error}")))?;
-    let Outcome { answered, errors, elapsed } = outcome;
-    println!("answered {answered}, errors {errors}, seconds {:.3}", elapsed.as_secs_f64());
-    match errors {
-        0 => Ok(()),
-        errors => Err(Trouble::World(format!("{errors} of {requests} requests failed"))),
+    let Outcome { answered, errors, first, elapsed, .. } = &outcome;
+    let errors = errors.sum();
+    if json {
+        println!("{}", outcome.json());
+        return Ok(());
     }
+    println!("answered {answered}, errors {errors}, seconds {:.3}", elapsed.as_secs_f64());
+    match first {
+        None => Ok(()),
+        Some(first) => {
+            let all = answered + errors;
+            Err(Trouble::World(format!("{errors} of {all} requests failed; the first: {first}")))
+        }
+    }
+}
+
+fn question(options: &mut Options) -> Result<Question, Trouble> {
+    let path = options.take("--path").unwrap_or_else(|| PATH.to_owned());
+    let fields = match options.take("--fields") {
+        None => String::new(),
+        Some(file) => {
+            let text = std::fs::read_to_string(&file)
+                .map_err(|error| Trouble::World(format!("{file}: {error}")))?;
+            text.lines()
+                .filter(|line| !line.is_empty())
+                .fold(String::new(), |all, line| all + line + "\r\n")
+        }
+    };
+    let answer_bytes = match options.take("--answer-bytes") {
+        None => None,
+        Some(bytes) => Some(parsed("--answer-bytes", &bytes)?),
+    };
+    let afterwards = match options.choice("--afterwards", ["keep", "close"])? {
+        "close" => Afterwards::Close,
+        _ => Afterwards::Keep,
+    };
+    Ok(Question {
+        path,
+        fields,
+        upload_bytes: options.number_or("--upload-bytes", 0)?,
+        answer_bytes,
+        hosts: options.number_or("--hosts", 0)?,
+        routes: options.number_or("--routes", 0)?,
+        afterwards,
+    })
+}
+
+/// An open loop: requests at a fixed rate, each timed from when it was due.
+fn pace(options: &mut Options) -> Result<(), Trouble> {
+    let to = options.address("--to")?;
+    let rate: NonZeroU64 = options.number("--rate")?;
+    let duration = Duration::from_millis(options.number("--milliseconds")?);
+    let connections: NonZeroU32 = options.number_or("--connections", NonZeroU32::MIN)?;
+    let path = options.take("--path").unwrap_or_else(|| PATH.to_owned());
+    options.end()?;
+    let authority = &to.to_string();
+    let message = Message { method: "GET", authority, target: &path, fields: &[], body: b"" };
+    let bench = Bench {
+        targets: vec![Target::new(&path, to, &message)],
+        pace: Pace::Open(rate.get()),
+        duration,
+        requests: None,
+        warm_up: WARM_UP,
+        timeout: TIMEOUT,
+        connections: connections.get(),
+        threads: 1,
+        rounds: 1,
+    };
+    let report = bench.run(&Stop::default(), |_| {});
+    let report = report.map_err(|error| Trouble::World(format!("{to}: {error}")))?;
+    report.targets.iter().for_each(|measured| println!("{}", paced(measured)));
+    Ok(())
+}
+
+/// The figures of a paced run as one JSON object, times in microseconds.
+fn paced(measured: &Measured) -> String {
+    let tally = &measured.tally;
+    let before = &measured.warm_up_tally;
+    let wrong_status = tally.answered - tally.statuses[2];
+    let broken = tally.reset + tally.closed + tally.timeout + tally.connect + tally.unfinished;
+    let within = |share| measured.response.within(share).as_nanos() as f64 / 1e3;
+    let (p50, p99, p999) = (within(0.5), within(0.99), within(0.999));
+    format!(
+        "{{\"answered\":{},\"answered_before\":{},\"unsent\":{},\"seconds\":{:.6},\"p50\":{p50:.1},\
+         \"p99\":{p99:.1},\"p999\":{p999:.1},\"max\":{:.1},\"own_cpu_share\":{:.3},\
+         \"errors\":{{\"broken\":{broken},\"status\":{wrong_status},\"malformed\":{}}}}}",
+        tally.answered,
+        before.answered,
+        tally.unsent,
+        measured.measured.as_secs_f64(),
+        measured.response.max().as_nanos() as f64 / 1e3,
+        measured.cpu_share(),
+        tally.malformed,
+    )
+}
+
+/// Connections that are kept, each after one answer, until the standard input ends.
+fn hold(options: &mut Options) -> Result<(), Trouble> {
+    let to = options.address("--to")?;
+    let count = options.number("--count")?;
+    let sources = options.number_or("--sources", 1)?;
+    let question = question(options)?;
+    options.end()?;
+    let world = |error| Trouble::World(format!("{to}: {error}"));
+    let held = Held::open(&Hold { to, question, count, sources }).map_err(world)?;
+    println!("held {}", held.count());
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    println!("open {}", held.still_open());
+    Ok(())
 }
 
 /// Pairs of `--name VALUE` that are not used up yet.
@@ -105,7 +231,14 @@ impl Options {
 
     fn number<T: FromStr>(&mut self, name: &str) -> Result<T, Trouble> {
         let value = self.take(name).ok_or_else(|| Trouble::Usage(format!("{name} is missing")))?;
-        value.parse().map_err(|_| Trouble::Usage(format!("{name} {value}: cannot be read")))
+        parsed(name, &value)
+    }
+
+    /// One of two words; the first where nothing is said.
+    fn choice(&mut self, name: &str, words: [&'static str; 2]) -> Result<&'static str, Trouble> {
+        let Some(value) = self.take(name) else { return Ok(words[0]) };
+        let found = words.into_iter().find(|word| *word == value);
+        found.ok_or_else(|| Trouble::Usage(format!("{name} {value}: {} or {}", words[0], words[1])))
     }
 
     fn number_or<T: FromStr>(&mut self, name: &str, default: T) -> Result<T, Trouble> {
@@ -120,4 +253,8 @@ impl Options {
             None => Ok(()),
         }
     }
+}
+
+fn parsed<T: FromStr>(name: &str, value: &str) -> Result<T, Trouble> {
+    value.parse().map_err(|_| Trouble::Usage(format!("{name} {value}: cannot be read")))
 }

@@ -4,7 +4,7 @@
 //! | Path | Answer |
 //! |---|---|
 //! | `/echo` | what it saw of the request, as JSON |
-//! | `/bytes/N` | N bytes with Content-Length |
+//! | `/bytes/N`, `/bytes/N/anything` | N bytes with Content-Length |
 //! | `/chunked/N`, `/trailers/N` | N bytes in chunks; the second with the checksum as a trailer |
 //! | `/until-close/N` | N bytes that end with the connection |
 //! | `/checksum/N` | the CRC-32 of those N bytes, as eight hexadecimal digits |

@@ -1,12 +1,14 @@
 //! Non-blocking TCP sockets: listen, accept, dial, move bytes, end.
 
 use std::io::{self, IoSlice};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::sockopt::{set_socket_linger, set_socket_reuseaddr, set_tcp_nodelay};
+use rustix::net::sockopt::{
+    Timeout, set_socket_linger, set_socket_reuseaddr, set_socket_timeout, set_tcp_nodelay,
+};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, accept_with, bind,
     connect, getsockname, listen as listen_again, recv, send, shutdown, socket_with,
@@ -77,6 +79,27 @@ pub(crate) fn dial(address: SocketAddr) -> io::Result<OwnedFd> {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
         Err(error) => Err(error.into()),
     }
+}
+
+/// A connection from one address of several, so that ports do not run out. Its reads wait, for
+/// `limit` at most.
+///
+/// # Errors
+///
+/// When `from` is not ours or has no port left, or nobody listens.
+pub(crate) fn connect_from(from: IpAddr, to: SocketAddr, limit: Duration) -> io::Result<OwnedFd> {
+    let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    bind(&socket, &SocketAddr::new(from, 0))?;
+    connect(&socket, &to)?;
+    set_socket_timeout(&socket, Timeout::Recv, Some(limit))?;
+    Ok(socket)
+}
+
+/// Whether the peer has said nothing, not even that it is gone.
+pub(crate) fn is_quiet(socket: &OwnedFd) -> bool {
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    matches!(recv(socket, &mut [0_u8; 1], flags), Err(Errno::AGAIN))
 }
 
 pub(crate) fn read(socket: &OwnedFd, buffer: &mut [u8]) -> Moved {

@@ -19,12 +19,12 @@ pub struct Latency(Histogram<u64>);
 
 impl Latency {
     /// None yet.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let bounds = Histogram::new_with_bounds(1, NANOS_MAX, DIGITS);
         Self(bounds.expect("the bounds are constants that fit"))
     }
 
-    pub(super) fn record(&mut self, nanos: u64) {
+    pub(crate) fn record(&mut self, nanos: u64) {
         self.0.saturating_record(nanos);
     }
 

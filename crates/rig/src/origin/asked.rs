@@ -52,7 +52,8 @@ pub(super) fn parse(path: &str) -> Asked {
     let number = || argument.parse::<u64>().ok();
     let asked = match word {
         "echo" => Some(Asked::Echo),
-        "bytes" => number().map(Asked::Bytes),
+        // What follows the number only tells routes apart.
+        "bytes" => argument.split('/').next().and_then(|n| n.parse().ok()).map(Asked::Bytes),
         "chunked" => number().map(Asked::Chunked),
         "trailers" => number().map(Asked::Trailers),
         "until-close" => number().map(Asked::UntilClose),
@@ -114,6 +115,7 @@ mod tests {
     #[test]
     fn a_path_says_what_it_asks_for() {
         assert_eq!(parse("/bytes/1024"), Asked::Bytes(1024));
+        assert_eq!(parse("/bytes/1024/r7"), Asked::Bytes(1024));
         assert_eq!(parse("/status/503"), Asked::Status(503));
         assert_eq!(parse("/echo/any/thing"), Asked::Echo);
         assert_eq!(parse("/sink"), Asked::Sink);
