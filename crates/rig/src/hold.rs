@@ -71,7 +71,7 @@ fn answer(session: &mut Session, questions: &Questions, buffer: &mut [u8]) -> io
         session.note(Ready { token: 0, readable: true, writable: true, ended: false });
         match session.turn(questions, buffer) {
             Turn::Waits => {}
-            Turn::Answered(_) => return Ok(()),
+            Turn::Answered(..) => return Ok(()),
             Turn::Wrong(wrong) => return Err(io::Error::other(wrong.to_string())),
         }
     }

@@ -136,12 +136,12 @@ impl Run {
             let Some(session) = self.sessions.find(ready.token) else { return Ok(()) };
             let turn = session.turn(&self.questions, &mut self.buffer);
             let since = session.since();
-            let now = match turn {
+            let (now, afterwards) = match turn {
                 Turn::Waits => return Ok(()),
-                Turn::Answered(body) => {
+                Turn::Answered(body, afterwards) => {
                     let now = Instant::now();
                     self.outcome.answer(body, now.duration_since(since));
-                    now
+                    (now, afterwards)
                 }
                 Turn::Wrong(wrong) => {
                     self.outcome.wrong(wrong);
@@ -149,7 +149,7 @@ impl Run {
                     return self.open(Instant::now());
                 }
             };
-            if self.questions.afterwards() == Afterwards::Close {
+            if afterwards.or(self.questions.afterwards()) == Afterwards::Close {
                 self.close(ready.token);
                 return self.open(now);
             }

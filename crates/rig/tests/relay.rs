@@ -114,6 +114,15 @@ fn a_load_that_closes_opens_a_connection_for_each_request() {
 }
 
 #[test]
+fn a_load_opens_another_connection_where_the_server_closes() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+    let origin = ScriptedOrigin::each(Script::new().expect_head().send(answer).close());
+    let question = Question::get("/");
+    let load = Load { question, ..load(origin.address(), 20) };
+    assert_eq!(load.run().expect("a run").answered, 20);
+}
+
+#[test]
 fn an_upload_arrives_whole() {
     let origin = Origin::start("red").expect("a free port");
     let answer_bytes = Some("{\"bytes\":1000000}\n".len() as u64);

@@ -2,7 +2,7 @@
 //! hold now; the number is the defect's.
 
 use crate::front::{BINARY, DOORS, LIMIT, config, get, get_over, request, routes, scrape, start};
-use gatehouse_rig::load::Load;
+use gatehouse_rig::load::{End, Load, Question};
 use gatehouse_rig::origin::Origin;
 use gatehouse_rig::process::Gateway;
 use gatehouse_rig::script::{Client, Gate, Script, ScriptedOrigin};
@@ -231,16 +231,18 @@ fn defect_18_a_load_that_is_answered_with_error_pages_counts_errors() {
     let gateway = start(&[origin.address()]);
     let load = |path: &str| Load {
         to: gateway.listener("web"),
-        path: path.to_owned(),
+        question: Question { answer_bytes: Some(100), ..Question::get(path) },
         connections: 4,
-        requests: 200,
+        end: End::Requests(200),
     };
     let good = load("/bytes/100").run().expect("a run");
-    assert_eq!((good.answered, good.errors), (200, 0));
+    assert_eq!((good.answered, good.errors.sum()), (200, 0));
     let absent = load("/status/404").run().expect("a run");
-    assert_eq!((absent.answered, absent.errors), (0, 200));
+    assert_eq!((absent.answered, absent.errors.status), (0, 200));
+    let short = load("/bytes/99").run().expect("a run");
+    assert_eq!((short.answered, short.errors.length), (0, 200));
     origin.stop();
     let dead = load("/bytes/100").run().expect("a run");
-    assert_eq!((dead.answered, dead.errors), (0, 200));
+    assert_eq!((dead.answered, dead.errors.status), (0, 200));
     assert!(good.elapsed > Duration::ZERO);
 }

@@ -34,6 +34,13 @@ pub enum Afterwards {
     Close,
 }
 
+impl Afterwards {
+    /// It closes when either side says so.
+    pub(super) fn or(self, other: Self) -> Self {
+        if self == Self::Close { self } else { other }
+    }
+}
+
 impl Question {
     /// Asks one host for `path`, over connections that are kept.
     #[must_use]

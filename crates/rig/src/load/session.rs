@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use super::Wrong;
-use super::question::Questions;
+use super::question::{Afterwards, Questions};
 use crate::poller::Ready;
 use crate::socket::{self, Moved};
 
@@ -25,6 +25,8 @@ pub(crate) struct Session {
     /// The beginning of a head that is not whole yet.
     held: Vec<u8>,
     body: Body,
+    /// What the answer's head says of the connection.
+    afterwards: Afterwards,
 }
 
 /// The answer's body, once its head is there.
@@ -37,8 +39,8 @@ enum Body {
 /// Where a session stands after a turn.
 pub(crate) enum Turn {
     Waits,
-    /// With a body of so many bytes.
-    Answered(u64),
+    /// With a body of so many bytes; the server may say that it closes.
+    Answered(u64, Afterwards),
     /// The session is of no more use.
     Wrong(Wrong),
 }
@@ -47,7 +49,8 @@ impl Session {
     pub fn new(socket: OwnedFd, question: usize, since: Instant) -> Self {
         let (readable, writable, ending) = (false, false, false);
         let (held, body) = (Vec::new(), Body::Unknown);
-        Self { socket, readable, writable, ending, question, since, sent: 0, held, body }
+        let (sent, afterwards) = (0, Afterwards::Keep);
+        Self { socket, readable, writable, ending, question, since, sent, held, body, afterwards }
     }
 
     pub fn socket(&self) -> &OwnedFd {
@@ -89,7 +92,7 @@ impl Session {
                     match self.receive(&buffer[..count], questions.answer_bytes) {
                         Turn::Waits => {}
                         // The rest of the upload would be read as the next request.
-                        Turn::Answered(_) if self.sent < request.len() => {
+                        Turn::Answered(..) if self.sent < request.len() => {
                             return Turn::Wrong(Wrong::Malformed);
                         }
                         turn => return turn,
@@ -139,14 +142,14 @@ impl Session {
             }
             return Turn::Waits;
         };
-        let length = match length(&bytes[..end]) {
-            Ok(length) => length,
+        let (length, afterwards) = match understood(&bytes[..end]) {
+            Ok(understood) => understood,
             Err(wrong) => return Turn::Wrong(wrong),
         };
         if let Some(expected) = expected.filter(|expected| *expected != length) {
             return Turn::Wrong(Wrong::Length { found: length, expected });
         }
-        self.body = Body::Known { length, left: length };
+        (self.body, self.afterwards) = (Body::Known { length, left: length }, afterwards);
         self.count((bytes.len() - end - 4) as u64)
     }
 
@@ -155,24 +158,29 @@ impl Session {
         // More than the answer is an answer to nothing.
         let Some(left) = left.checked_sub(bytes) else { return Turn::Wrong(Wrong::Malformed) };
         self.body = Body::Known { length, left };
-        if left == 0 { Turn::Answered(length) } else { Turn::Waits }
+        if left == 0 { Turn::Answered(length, self.afterwards) } else { Turn::Waits }
     }
 }
 
-/// The length of the body behind a head with status 200.
-fn length(head: &[u8]) -> Result<u64, Wrong> {
+/// The length of the body behind a head with status 200, and what becomes of the connection.
+fn understood(head: &[u8]) -> Result<(u64, Afterwards), Wrong> {
     let mut lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
     let status = lines.next().and_then(|line| line.strip_prefix(b"HTTP/1.1 "));
     let status = status.and_then(|line| number(line.get(..3)?)).ok_or(Wrong::Malformed)?;
     if status != 200 {
         return Err(Wrong::Status(u16::try_from(status).unwrap_or(0)));
     }
-    let found = lines.find_map(|line| {
-        let colon = line.iter().position(|byte| *byte == b':')?;
-        let (name, value) = line.split_at(colon);
-        name.eq_ignore_ascii_case(b"content-length").then(|| number(value[1..].trim_ascii()))
-    });
-    found.flatten().ok_or(Wrong::Malformed)
+    let (mut length, mut afterwards) = (None, Afterwards::Keep);
+    for line in lines {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        if name.eq_ignore_ascii_case(b"content-length") {
+            length = number(value);
+        } else if name.eq_ignore_ascii_case(b"connection") && value.eq_ignore_ascii_case(b"close") {
+            afterwards = Afterwards::Close;
+        }
+    }
+    Ok((length.ok_or(Wrong::Malformed)?, afterwards))
 }
 
 fn number(digits: &[u8]) -> Option<u64> {
@@ -184,9 +192,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_says_its_length_or_what_is_wrong_with_it() {
-        let of = |head: &str| length(head.as_bytes());
-        assert_eq!(of("HTTP/1.1 200 OK\r\nA: b\r\ncontent-LENGTH:  7 "), Ok(7));
+    fn a_head_says_its_length_and_what_follows_or_what_is_wrong_with_it() {
+        let of = |head: &str| understood(head.as_bytes());
+        let (kept, closed) = (Afterwards::Keep, Afterwards::Close);
+        assert_eq!(of("HTTP/1.1 200 OK\r\nA: b\r\ncontent-LENGTH:  7 "), Ok((7, kept)));
+        let closing = "HTTP/1.1 200 OK\r\nContent-Length: 7\r\nconnection: Close";
+        assert_eq!(of(closing), Ok((7, closed)));
         assert_eq!(of("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 7"), Err(Wrong::Status(502)));
         for head in ["HTTP/1.1 200 OK", "HTTP/1.1 2", "HTTP/1.1 200 OK\r\nContent-Length: x", ""] {
             assert_eq!(of(head), Err(Wrong::Malformed), "{head:?}");
