@@ -1,0 +1,67 @@
+"""Counts user instructions a request, of the real binaries, under valgrind.
+
+Each server runs twice, for a short and a long series of requests of 1 KiB over 8 kept-alive
+connections; the difference leaves start and end out. Counts hardly depend on the machine's load, so
+they decide what a feature adds.
+"""
+
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+from place import Setup
+from process import HOST, Trouble, command, pinned
+from running import LOAD_CORE, Stage
+from servers import Server
+
+CONNECTIONS = 8
+SHORT, LONG = 2_000, 12_000
+# Fifty times slower than usual is normal here.
+LOAD_SECONDS = 300
+PLAIN = Setup(single_process=True)
+LOGGING = Setup(single_process=True, logging=True)
+EVERYTHING = Setup(single_process=True, everything=True)
+
+
+def of_all(rig: pathlib.Path, servers: list[Server]) -> dict[str, dict[str, int]]:
+    """Plain, and with everything on where a server has something to turn on."""
+    found: dict[str, dict[str, int]] = {}
+    for server in servers:
+        found[server.name] = {"instructions": per_request(server, rig, PLAIN)}
+        if server.name in ("gatehouse", "nginx", "haproxy"):
+            found[server.name]["instructions_everything"] = per_request(server, rig, EVERYTHING)
+        said = ", ".join(f"{count:,}" for count in found[server.name].values())
+        sys.stderr.write(f"instructions: {server.name} {said}\n")
+    return found
+
+
+def per_request(server: Server, rig: pathlib.Path, setup: Setup,
+                keep: pathlib.Path | None = None) -> int:
+    short, long = (in_all(server, rig, setup, requests, keep) for requests in (SHORT, LONG))
+    return round((long - short) / (LONG - SHORT))
+
+
+def in_all(server: Server, rig: pathlib.Path, setup: Setup, requests: int,
+           keep: pathlib.Path | None) -> int:
+    """All user instructions of one run with so many requests."""
+    with Stage(rig) as stage:
+        counted = stage.folder / "counted"
+        valgrind = [command("valgrind"), "--tool=callgrind", "--quiet",
+                    f"--callgrind-out-file={counted}"]
+        running = stage.serve(server, setup, valgrind)
+        load = subprocess.run(
+            pinned(LOAD_CORE, [rig, "load", "--to", f"{HOST}:{running.port}", "--answer-bytes",
+                               1024, "--connections", CONNECTIONS, "--requests", requests]),
+            capture_output=True, timeout=LOAD_SECONDS)
+        if load.returncode != 0:
+            raise Trouble(f"{server.name}: {load.stderr.decode(errors='replace').strip()}")
+        running.process.stop()
+        if keep:
+            keep.mkdir(parents=True, exist_ok=True)
+            shutil.copy(counted, keep / f"{server.name}-{requests}.callgrind")
+        found = re.search(r"^(?:summary|totals):\s*(\d+)", counted.read_text(), re.MULTILINE)
+        if not found:
+            raise Trouble(f"{server.name}: valgrind counted nothing")
+        return int(found.group(1))
