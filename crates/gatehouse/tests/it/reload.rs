@@ -6,7 +6,7 @@ use crate::front::{
     BINARY, DOORS, LIMIT, ask_admin, config, get, get_over, request, run, scrape, start,
 };
 use crate::json::Json;
-use gatehouse_rig::load::Load;
+use gatehouse_rig::load::{End, Load, Question};
 use gatehouse_rig::origin::Origin;
 use gatehouse_rig::process::{Gateway, Signal};
 use gatehouse_rig::script::{Client, Response, Script, ScriptedOrigin};
@@ -339,9 +339,9 @@ fn no_request_fails_while_the_configuration_changes_again_and_again() {
     let gateway = start(&[a.address(), b.address()]);
     let load = |connections, requests| Load {
         to: gateway.listener("web"),
-        path: "/".to_owned(),
+        question: Question::get("/"),
         connections,
-        requests,
+        end: End::Requests(requests),
     };
     let running = std::sync::atomic::AtomicBool::new(true);
     let asked = std::thread::scope(|scope| {
@@ -349,7 +349,7 @@ fn no_request_fails_while_the_configuration_changes_again_and_again() {
             let mut asked = 0;
             while running.load(std::sync::atomic::Ordering::Relaxed) {
                 let outcome = load(16, 2_000).run().expect("it runs");
-                assert_eq!(outcome.errors, 0);
+                assert_eq!(outcome.first, None);
                 asked += outcome.answered;
             }
             asked
