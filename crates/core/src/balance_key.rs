@@ -36,15 +36,15 @@ fn parameter<'a>(query: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Span;
+    use crate::message::{Known, Span};
 
     #[test]
     fn a_key_is_the_named_part_of_a_request() {
         let text = b"/p?a=1&ab=2&c\r\nCookie: x=1; sid=s7\r\nX-User: u\r\n";
         let mut head = RequestHead::default();
         head.fields.load(text);
-        head.fields.record(Span::new(15, 21), Span::new(23, 34), 36);
-        head.fields.record(Span::new(36, 42), Span::new(44, 45), 47);
+        head.fields.record(Known::Cookie, Span::new(15, 21), Span::new(23, 34), 36);
+        head.fields.record(Known::Other, Span::new(36, 42), Span::new(44, 45), 47);
         head.raw_path = Span::new(0, 2);
         head.query = Some(Span::new(3, 13));
         for (by, expected) in [

@@ -1,5 +1,7 @@
 //! Header fields: one buffer, a table of spans, and edits beside them.
 
+use super::known::{Known, NO_TOKEN, UNDERSCORE, classes};
+
 /// A range of bytes in a head's buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
@@ -31,118 +33,6 @@ impl Span {
     }
 }
 
-/// A field name the gateway acts on; everything else is [`Known::Other`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-#[allow(missing_docs, reason = "each is the field of that name")]
-pub enum Known {
-    Other,
-    Host,
-    Connection,
-    ContentLength,
-    TransferEncoding,
-    Expect,
-    Upgrade,
-    KeepAlive,
-    ProxyConnection,
-    Te,
-    Trailer,
-    Via,
-    Forwarded,
-    XForwardedFor,
-    XForwardedProto,
-    XForwardedHost,
-    /// Any other `X-Forwarded-*`, and `X-Real-IP`: believed only behind a trusted proxy.
-    XForwardedOther,
-    Authorization,
-    ProxyAuthorization,
-    Cookie,
-    SetCookie,
-    Date,
-    Server,
-    Accept,
-    UserAgent,
-    Referer,
-    ContentType,
-    ProxyStatus,
-    SecWebSocketKey,
-}
-
-impl Known {
-    /// Which field `name` is, whatever its case.
-    pub fn of(name: &[u8]) -> Known {
-        let is = |word: &[u8]| same_token(name, word);
-        let Some(first) = name.first() else { return Known::Other };
-        match (name.len(), first | 0x20) {
-            (2, b't') if is(b"te") => Known::Te,
-            (3, b'v') if is(b"via") => Known::Via,
-            (4, b'h') if is(b"host") => Known::Host,
-            (4, b'd') if is(b"date") => Known::Date,
-            (6, b'a') if is(b"accept") => Known::Accept,
-            (6, b'e') if is(b"expect") => Known::Expect,
-            (6, b'c') if is(b"cookie") => Known::Cookie,
-            (6, b's') if is(b"server") => Known::Server,
-            (7, b'u') if is(b"upgrade") => Known::Upgrade,
-            (7, b't') if is(b"trailer") => Known::Trailer,
-            (7, b'r') if is(b"referer") => Known::Referer,
-            (9, b'f') if is(b"forwarded") => Known::Forwarded,
-            (10, b'c') if is(b"connection") => Known::Connection,
-            (10, b'k') if is(b"keep-alive") => Known::KeepAlive,
-            (10, b's') if is(b"set-cookie") => Known::SetCookie,
-            (10, b'u') if is(b"user-agent") => Known::UserAgent,
-            (12, b'c') if is(b"content-type") => Known::ContentType,
-            (12, b'p') if is(b"proxy-status") => Known::ProxyStatus,
-            (13, b'a') if is(b"authorization") => Known::Authorization,
-            (14, b'c') if is(b"content-length") => Known::ContentLength,
-            (16, b'p') if is(b"proxy-connection") => Known::ProxyConnection,
-            (17, b't') if is(b"transfer-encoding") => Known::TransferEncoding,
-            (17, b's') if is(b"sec-websocket-key") => Known::SecWebSocketKey,
-            (19, b'p') if is(b"proxy-authorization") => Known::ProxyAuthorization,
-            (_, b'x') => Known::of_x(name),
-            _ => Known::Other,
-        }
-    }
-
-    fn of_x(name: &[u8]) -> Known {
-        const PREFIX: &[u8] = b"x-forwarded-";
-        if same_token(name, b"x-real-ip") {
-            return Known::XForwardedOther;
-        }
-        match name.split_at_checked(PREFIX.len()) {
-            Some((start, rest)) if same_token(start, PREFIX) => match rest {
-                rest if same_token(rest, b"for") => Known::XForwardedFor,
-                rest if same_token(rest, b"proto") => Known::XForwardedProto,
-                rest if same_token(rest, b"host") => Known::XForwardedHost,
-                _ => Known::XForwardedOther,
-            },
-            _ => Known::Other,
-        }
-    }
-
-    const fn bit(self) -> u64 {
-        1 << (self as u8)
-    }
-}
-
-/// Whether a token is `word`, any case; `word` is lower-case letters, digits and dashes. Compares
-/// eight bytes at a time: a name is looked at for every field of every message. Setting bit 5
-/// turns upper case into lower, leaves digits and dashes, and makes no other token byte into one
-/// of these.
-#[inline]
-fn same_token(token: &[u8], word: &[u8]) -> bool {
-    const CASE: u64 = 0x2020_2020_2020_2020;
-    if token.len() != word.len() {
-        return false;
-    }
-    let (eights, rest) = token.as_chunks::<8>();
-    let (word_eights, word_rest) = word.as_chunks::<8>();
-    let same = |(one, other): (&[u8; 8], &[u8; 8])| {
-        u64::from_ne_bytes(*one) | CASE == u64::from_ne_bytes(*other)
-    };
-    eights.iter().zip(word_eights).all(same)
-        && rest.iter().zip(word_rest).all(|(one, other)| one | 0x20 == *other)
-}
-
 /// One field line.
 #[derive(Clone, Copy, Debug)]
 pub struct Field {
@@ -171,6 +61,7 @@ pub struct Fields {
     bytes: Vec<u8>,
     table: Vec<Field>,
     present: u64,
+    underscores: bool,
     derived: Vec<u8>,
 }
 
@@ -180,11 +71,12 @@ impl Fields {
         self.bytes.clear();
         self.table.clear();
         self.present = 0;
+        self.underscores = false;
     }
 
-    /// Starts over with `head` as the bytes that spans refer to.
+    /// Takes `head` as the bytes that everything recorded since [`Fields::clear`] refers to.
     pub fn load(&mut self, head: &[u8]) {
-        self.clear();
+        self.bytes.clear();
         self.bytes.extend_from_slice(head);
     }
 
@@ -228,14 +120,29 @@ impl Fields {
         result.map(|()| Span::new(start, self.bytes.len()))
     }
 
-    /// Records a field line that stands in the buffer already.
-    pub fn record(&mut self, name: Span, value: Span, line_end: usize) -> Known {
-        let known = Known::of(name.of(&self.bytes));
-        self.record_known(known, name, value, line_end);
-        known
+    /// Which field a received `name` is; `None` where it is no token. Remembers underscores.
+    #[inline]
+    pub fn know(&mut self, name: &[u8]) -> Option<Known> {
+        let known = Known::of(name);
+        // Every other name was compared with one word as a whole.
+        if matches!(known, Known::Other | Known::XForwardedOther) {
+            let classes = classes(name);
+            self.underscores |= classes & UNDERSCORE != 0;
+            if classes & NO_TOKEN != 0 || name.is_empty() {
+                return None;
+            }
+        }
+        Some(known)
     }
 
-    fn record_known(&mut self, known: Known, name: Span, value: Span, line_end: usize) {
+    /// Whether any received name has an underscore.
+    pub fn has_underscores(&self) -> bool {
+        self.underscores
+    }
+
+    /// Records a field line by where it stands in the buffer.
+    #[inline]
+    pub fn record(&mut self, known: Known, name: Span, value: Span, line_end: usize) {
         self.present |= known.bit();
         self.table.push(Field { name, value, line_end: line_end as u32, known, dropped: false });
     }
@@ -362,7 +269,7 @@ impl Fields {
         let value = self.note_with(write);
         self.bytes.extend_from_slice(b"\r\n");
         let end = self.bytes.len();
-        self.record_known(known, Span::new(start, start + name.len()), value, end);
+        self.record(known, Span::new(start, start + name.len()), value, end);
     }
 
     /// Puts one field in place of all others of this kind: their values as one list, and behind
@@ -388,7 +295,7 @@ impl Fields {
         let end = self.bytes.len();
         self.bytes.extend_from_slice(b"\r\n");
         let name = Span::new(start, start + name.len());
-        self.record_known(known, name, Span::new(value, end), end + 2);
+        self.record(known, name, Span::new(value, end), end + 2);
     }
 
     /// Puts one field in place of all others of that name.
@@ -428,9 +335,9 @@ mod tests {
         let text = b"Host: a\r\nX-One: 1\r\nCookie: c\r\n";
         let mut fields = Fields::default();
         fields.load(text);
-        fields.record(Span::new(0, 4), Span::new(6, 7), 9);
-        fields.record(Span::new(9, 14), Span::new(16, 17), 19);
-        fields.record(Span::new(19, 25), Span::new(27, 28), 30);
+        fields.record(Known::Host, Span::new(0, 4), Span::new(6, 7), 9);
+        fields.record(Known::Other, Span::new(9, 14), Span::new(16, 17), 19);
+        fields.record(Known::Cookie, Span::new(19, 25), Span::new(27, 28), 30);
         fields
     }
 
@@ -466,28 +373,14 @@ mod tests {
     }
 
     #[test]
-    fn names_are_known_in_any_case_and_only_whole() {
-        for (name, known) in [
-            (&b"HOST"[..], Known::Host),
-            (b"Content-Length", Known::ContentLength),
-            (b"content_length", Known::Other),
-            (b"transfer-ENCODING", Known::TransferEncoding),
-            (b"transfer-encodinh", Known::Other),
-            (b"Hos", Known::Other),
-            (b"Hostx", Known::Other),
-            (b"te", Known::Te),
-            (b"X-REAL-ip", Known::XForwardedOther),
-            (b"proxy-authorization", Known::ProxyAuthorization),
-        ] {
-            assert_eq!(Known::of(name), known);
+    fn a_received_name_is_a_token_or_none() {
+        let mut fields = Fields::default();
+        for name in [&b""[..], b"a b", b"a\r", b"content\rlength", b"x-forwarded-\xff", b"a:"] {
+            assert_eq!(fields.know(name), None, "{name:?}");
         }
-    }
-
-    #[test]
-    fn forwarding_fields_are_known_by_their_prefix() {
-        assert_eq!(Known::of(b"X-FORWARDED-for"), Known::XForwardedFor);
-        assert_eq!(Known::of(b"x-forwarded-port"), Known::XForwardedOther);
-        assert_eq!(Known::of(b"x-real-ip"), Known::XForwardedOther);
-        assert_eq!(Known::of(b"x-forward"), Known::Other);
+        assert!(!fields.has_underscores());
+        assert_eq!(fields.know(b"!#$%&'*+-.^`|~0aZ"), Some(Known::Other));
+        assert_eq!(fields.know(b"x-forwarded-a_b"), Some(Known::XForwardedOther));
+        assert!(fields.has_underscores());
     }
 }

@@ -1,6 +1,7 @@
 //! The heads of a request and of an answer.
 
-use super::field::{Fields, Known, Span};
+use super::field::{Fields, Span};
+use super::known::Known;
 use super::method::Method;
 
 /// The version a peer spoke.
@@ -66,9 +67,25 @@ pub struct RequestHead {
 impl RequestHead {
     /// Forgets everything and keeps the room.
     pub fn clear(&mut self) {
-        let mut fields = std::mem::take(&mut self.fields);
+        let RequestHead {
+            fields,
+            method,
+            method_text,
+            version,
+            raw_path,
+            path,
+            path_fault,
+            query,
+            authority,
+            host,
+            body,
+            keep_alive,
+        } = self;
         fields.clear();
-        *self = RequestHead { fields, ..RequestHead::default() };
+        (*method, *method_text, *version) = Default::default();
+        (*raw_path, *path, *path_fault, *query) = Default::default();
+        (*authority, *host) = Default::default();
+        (*body, *keep_alive) = Default::default();
     }
 
     /// The method, `Other` before one was read.
@@ -113,9 +130,10 @@ pub struct ResponseHead {
 impl ResponseHead {
     /// Forgets everything and keeps the room.
     pub fn clear(&mut self) {
-        let mut fields = std::mem::take(&mut self.fields);
+        let ResponseHead { fields, status, reason, version, body, keep_alive } = self;
         fields.clear();
-        *self = ResponseHead { fields, ..ResponseHead::default() };
+        (*status, *reason, *version) = Default::default();
+        (*body, *keep_alive) = Default::default();
     }
 }
 

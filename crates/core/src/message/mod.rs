@@ -5,9 +5,11 @@
 
 mod field;
 mod head;
+mod known;
 mod method;
 pub mod path;
 
-pub use field::{Field, Fields, Known, Repeated, Span};
+pub use field::{Field, Fields, Repeated, Span};
 pub use head::{BodyLength, RequestHead, ResponseHead, Version, lists_token, tokens};
+pub use known::Known;
 pub use method::{Method, MethodSet};

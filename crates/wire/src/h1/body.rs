@@ -1,8 +1,7 @@
 //! Message bodies (RFC 9112 sections 6 and 7): where one ends, found without collecting it.
 
-use super::{FIELDS_MAX, fields};
+use super::fields::{self, FieldFault};
 use gatehouse_core::message::{BodyLength, Fields, Known};
-use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// Bytes of a chunk's size line, extensions included.
@@ -222,21 +221,13 @@ impl Decoder {
 
 /// RFC 9110 section 6.5.1: a trailer may not change framing, routing or authentication.
 fn parse_trailers(text: &[u8]) -> Result<Box<Fields>, BodyError> {
-    let mut room = [const { MaybeUninit::<httparse::Header<'_>>::uninit() }; FIELDS_MAX];
-    let mut request = httparse::Request::new(&mut []);
-    // httparse reads field lines alone only into room that is initialised; a request line in
-    // front costs less than clearing it.
-    let mut section = Vec::with_capacity(text.len() + PREFIX.len());
-    section.extend_from_slice(PREFIX);
-    section.extend_from_slice(text);
-    match request.parse_with_uninit_headers(&section, &mut room[..TRAILER_FIELDS_MAX]) {
-        Ok(httparse::Status::Complete(end)) if end == section.len() => {}
-        Ok(_) => return Err(BodyError("the trailer section is malformed")),
-        Err(error) => return Err(BodyError(fields::words(error))),
-    }
     let mut trailers = Box::<Fields>::default();
-    trailers.load(&section);
-    fields::record(&mut trailers, &section, PREFIX.len(), request.headers).map_err(BodyError)?;
+    match fields::read(text, 0, TRAILER_FIELDS_MAX, &mut trailers) {
+        Ok(Some(end)) if end == text.len() => trailers.load(text),
+        Ok(_) => return Err(BodyError("the trailer section is malformed")),
+        Err(FieldFault::TooMany) => return Err(BodyError("too many fields")),
+        Err(FieldFault::Malformed(detail)) => return Err(BodyError(detail)),
+    }
     let forbidden = [
         Known::TransferEncoding,
         Known::ContentLength,
@@ -260,8 +251,6 @@ fn parse_trailers(text: &[u8]) -> Result<Box<Fields>, BodyError> {
     }
     Ok(trailers)
 }
-
-const PREFIX: &[u8] = b"GET / HTTP/1.1\r\n";
 
 #[cfg(test)]
 mod tests {

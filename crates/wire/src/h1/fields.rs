@@ -1,58 +1,86 @@
-//! Field lines as both heads and trailers have them: httparse finds the tokens, this checks that
-//! every byte between them is the one the grammar allows.
+//! Field lines as heads and trailers have them (RFC 9112 section 5): one pass over the bytes, every
+//! one of which is checked to be one the grammar allows where it stands.
 
-use gatehouse_core::message::{Fields, Span};
-use httparse::Header;
+use super::scan;
+use gatehouse_core::message::{Fields, Known, Span};
 
-/// What is wrong with a field line.
-pub(crate) type FieldFault = &'static str;
-
-/// Records httparse's headers in `fields`, whose buffer already holds `head`. Each line must
-/// start where the one before it ended and end in CRLF; the last is followed by CRLF alone, and
-/// there the head ends.
-pub(crate) fn record(
-    fields: &mut Fields,
-    head: &[u8],
-    first_line: usize,
-    headers: &[Header<'_>],
-) -> Result<(), FieldFault> {
-    let base = head.as_ptr() as usize;
-    let place = |text: &[u8]| text.as_ptr() as usize - base;
-    let mut at = first_line;
-    for header in headers {
-        let name = header.name.as_bytes();
-        if name.is_empty() || place(name) != at {
-            return Err("a field line is not name, colon, value, CRLF");
-        }
-        let name_end = at + name.len();
-        if head.get(name_end) != Some(&b':') {
-            return Err("a field name is not followed by its colon");
-        }
-        let value_start = if header.value.is_empty() {
-            skip_blank(head, name_end + 1)
-        } else {
-            place(header.value)
-        };
-        let value = header.value.trim_ascii();
-        let value_end = value_start + value.len();
-        let line = skip_blank(head, value_end);
-        if head.get(line..line + 2) != Some(b"\r\n") {
-            return Err("a field line does not end in CRLF");
-        }
-        at = line + 2;
-        fields.record(Span::new(place(name), name_end), Span::new(value_start, value_end), at);
-    }
-    if head.get(at..) != Some(b"\r\n") {
-        return Err("the head does not end in an empty line");
-    }
-    Ok(())
+/// Why there are no fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FieldFault {
+    /// The grammar is broken.
+    Malformed(&'static str),
+    /// There are more lines than allowed.
+    TooMany,
 }
 
-fn skip_blank(head: &[u8], mut at: usize) -> usize {
-    while matches!(head.get(at), Some(b' ' | b'\t')) {
-        at += 1;
+/// Reads field lines from `at` on up to the empty line, and records them in `fields`, whose buffer
+/// is still to be loaded with `bytes`. Says where the section ends, behind its empty line; `None`
+/// where it is not complete yet.
+///
+/// # Errors
+/// [`FieldFault`]; what was recorded is rubbish after one, and after `None`.
+#[inline]
+pub(crate) fn read(
+    bytes: &[u8],
+    at: usize,
+    most: usize,
+    fields: &mut Fields,
+) -> Result<Option<usize>, FieldFault> {
+    let mut rest = &bytes[at..];
+    while rest.first().is_some_and(|byte| *byte != b'\r') {
+        let Some(colon) = scan::find(b':', rest) else { return no_colon(rest) };
+        let known = fields.know(&rest[..colon]).ok_or(BAD_NAME)?;
+        let start = colon + 1 + blanks(&rest[colon + 1..]);
+        let end = start + scan::text_end(&rest[start..]);
+        let Some(next) = split_line_end(&rest[end..])? else { return Ok(None) };
+        if fields.table().len() == most {
+            return Err(FieldFault::TooMany);
+        }
+        let at = bytes.len() - rest.len();
+        let value = Span::new(at + start, at + start + trimmed(&rest[start..end]));
+        rest = next;
+        fields.record(known, Span::new(at, at + colon), value, bytes.len() - rest.len());
     }
-    at
+    match split_line_end(rest)? {
+        Some(next) => Ok(Some(bytes.len() - next.len())),
+        None => Ok(None),
+    }
+}
+
+const BAD_NAME: FieldFault =
+    FieldFault::Malformed("a field name is not a token with its colon behind it");
+
+/// A line without a colon: the beginning of a name, or none.
+#[cold]
+fn no_colon(rest: &[u8]) -> Result<Option<usize>, FieldFault> {
+    if Known::is_token(rest) { Ok(None) } else { Err(BAD_NAME) }
+}
+
+/// What follows a line that ends here; `None` where its end has not come yet.
+#[inline]
+fn split_line_end(text: &[u8]) -> Result<Option<&[u8]>, FieldFault> {
+    match text {
+        [b'\r', b'\n', next @ ..] => Ok(Some(next)),
+        [] | [b'\r'] => Ok(None),
+        [b'\r' | b'\n', ..] => Err(FieldFault::Malformed("a line does not end in CRLF")),
+        _ => Err(FieldFault::Malformed("a field value holds a control character")),
+    }
+}
+
+/// How many blanks `text` starts with.
+#[inline]
+fn blanks(text: &[u8]) -> usize {
+    text.iter().position(|byte| !is_blank(*byte)).unwrap_or(text.len())
+}
+
+/// How long `text` is without the blanks at its end.
+#[inline]
+fn trimmed(text: &[u8]) -> usize {
+    text.iter().rposition(|byte| !is_blank(*byte)).map_or(0, |last| last + 1)
+}
+
+const fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
 }
 
 /// The field's length in digits alone, at most 19 of them.
@@ -64,17 +92,4 @@ pub(crate) fn content_length(value: &[u8]) -> Option<u64> {
         b'0'..=b'9' => Some(sum * 10 + u64::from(digit - b'0')),
         _ => None,
     })
-}
-
-/// What httparse's refusal means, in words.
-pub(crate) const fn words(error: httparse::Error) -> &'static str {
-    match error {
-        httparse::Error::HeaderName => "a field name holds a byte that is no token",
-        httparse::Error::HeaderValue => "a field value holds a control character",
-        httparse::Error::NewLine => "a line ends in something other than CRLF",
-        httparse::Error::Status => "the status is not three digits",
-        httparse::Error::Token => "the request line holds a byte that is no token",
-        httparse::Error::TooManyHeaders => "too many fields",
-        httparse::Error::Version => "the version is not HTTP/1.0 or HTTP/1.1",
-    }
 }

@@ -2,9 +2,10 @@
 
 pub mod body;
 pub mod encode;
-pub mod fields;
+pub(crate) mod fields;
 pub mod request;
 pub mod response;
+mod scan;
 mod target;
 
 use gatehouse_core::message::{Fields, Known};

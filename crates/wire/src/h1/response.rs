@@ -1,12 +1,12 @@
 //! An answer's head: read within limits, its framing unambiguous (RFC 9112 sections 4 and 6).
 
-use super::{FIELDS_MAX, fields, lists_too_much, may_hold_end};
+use super::fields::{self, FieldFault};
+use super::{FIELDS_MAX, lists_too_much, may_hold_end, scan};
 use crate::buffer::Inbox;
 use crate::socket::Stream;
 use gatehouse_core::message::{
     BodyLength, Known, Method, ResponseHead, Span, Version, lists_token,
 };
-use std::mem::MaybeUninit;
 use std::task::{Context, Poll, ready};
 
 /// Bytes of an answer's head, status line and empty line included.
@@ -81,37 +81,65 @@ pub fn parse(
     asked: Method,
     head: &mut ResponseHead,
 ) -> Result<Option<usize>, AnswerError> {
-    let mut room = [const { MaybeUninit::<httparse::Header<'_>>::uninit() }; FIELDS_MAX];
-    let mut response = httparse::Response::new(&mut []);
-    let config = httparse::ParserConfig::default();
-    let end = match config.parse_response_with_uninit_headers(&mut response, bytes, &mut room) {
-        Ok(httparse::Status::Complete(end)) => end,
-        Ok(httparse::Status::Partial) => return Ok(None),
-        Err(httparse::Error::TooManyHeaders) => return Err(AnswerError::TooLarge),
-        Err(error) => return Err(AnswerError::Malformed(fields::words(error))),
-    };
-    if end > HEAD_BYTES_MAX {
-        return Err(AnswerError::TooLarge);
-    }
-    let status = response.code.unwrap_or(0);
-    // `HTTP/1.1 200` is 12 bytes; a reason may follow behind one space, or the line ends.
-    let reason_start = if bytes.get(12) == Some(&b' ') { 13 } else { 12 };
-    let line = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(0);
-    if !bytes.starts_with(b"HTTP/1.") || line <= reason_start || bytes[line - 1] != b'\r' {
-        return Err(AnswerError::Malformed("the status line is not version, status, reason, CRLF"));
-    }
-    if status < 100 {
-        return Err(AnswerError::Malformed("a status below 100"));
-    }
     head.clear();
-    head.status = status;
-    head.version = if response.version == Some(0) { Version::Http10 } else { Version::Http11 };
-    head.reason = Span::new(reason_start, line - 1);
+    let end = match read_lines(bytes, head) {
+        Ok(Some(end)) => end,
+        other => {
+            // What was recorded refers to bytes that are not loaded.
+            head.clear();
+            return other;
+        }
+    };
     head.fields.load(&bytes[..end]);
-    fields::record(&mut head.fields, &bytes[..end], line + 1, response.headers)
-        .map_err(AnswerError::Malformed)?;
     judge_framing(head, asked)?;
     Ok(Some(end))
+}
+
+/// Reads the status line and the fields, and says where the head ends.
+fn read_lines(bytes: &[u8], head: &mut ResponseHead) -> Result<Option<usize>, AnswerError> {
+    let Some(fields_start) = read_status_line(bytes, head)? else { return Ok(None) };
+    match fields::read(bytes, fields_start, FIELDS_MAX, &mut head.fields) {
+        Ok(Some(end)) if end > HEAD_BYTES_MAX => Err(AnswerError::TooLarge),
+        Ok(Some(_)) if head.status < 100 => Err(AnswerError::Malformed("a status below 100")),
+        Ok(end) => Ok(end),
+        Err(FieldFault::TooMany) => Err(AnswerError::TooLarge),
+        Err(FieldFault::Malformed(detail)) => Err(AnswerError::Malformed(detail)),
+    }
+}
+
+/// `HTTP/1.1 200`, then a space and a reason or nothing, then CRLF; where the fields start.
+fn read_status_line(bytes: &[u8], head: &mut ResponseHead) -> Result<Option<usize>, AnswerError> {
+    const FAULT: AnswerError =
+        AnswerError::Malformed("the status line is not version, status, reason, CRLF");
+    let Some((version, rest)) = bytes.split_first_chunk::<9>() else {
+        let begun = b"HTTP/1.".starts_with(&bytes[..bytes.len().min(7)]);
+        return if begun { Ok(None) } else { Err(FAULT) };
+    };
+    head.version = match version {
+        b"HTTP/1.1 " => Version::Http11,
+        b"HTTP/1.0 " => Version::Http10,
+        _ => return Err(FAULT),
+    };
+    let Some((status, rest)) = rest.split_first_chunk::<3>() else {
+        return if rest.iter().all(u8::is_ascii_digit) { Ok(None) } else { Err(FAULT) };
+    };
+    if !status.iter().all(u8::is_ascii_digit) {
+        return Err(FAULT);
+    }
+    head.status = status.iter().fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0'));
+    let reason = match rest {
+        [b' ', ..] => 13,
+        [b'\r', ..] => 12,
+        [] => return Ok(None),
+        _ => return Err(FAULT),
+    };
+    let end = reason + scan::text_end(&bytes[reason..]);
+    head.reason = Span::new(reason, end);
+    match &bytes[end..] {
+        [b'\r', b'\n', ..] => Ok(Some(end + 2)),
+        [] | [b'\r'] => Ok(None),
+        _ => Err(FAULT),
+    }
 }
 
 /// RFC 9112 section 6.3, refused where two readings are possible.

@@ -1,30 +1,102 @@
 //! A request's target and host: four forms, one meaning (RFC 9112 section 3.2).
 
 use super::request::ReadError;
+use super::scan;
 use gatehouse_core::message::{Known, Method, RequestHead, Span, Version, path};
 
+/// A target as it stands in the request line.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target {
+    pub span: Span,
+    /// Whether there is a `?`.
+    has_mark: bool,
+    /// Whether its path, if it starts with one, is its own normal form, and no `#` is anywhere.
+    /// May be false of one that is.
+    plain: bool,
+}
+
+/// Reads a target and the space behind it; `None` where that has not come yet.
+pub(super) fn read(bytes: &[u8], start: usize) -> Result<Option<Target>, ReadError> {
+    const FAULT: ReadError = ReadError::Malformed("the target holds a byte that no URL has");
+    let (mut all, mut doubled, mut before) = (0, 0, 0);
+    let mut end = start;
+    while let Some(byte) = bytes.get(end) {
+        let class = TARGET_CLASS[usize::from(*byte)];
+        if class == STOP {
+            break;
+        }
+        all |= class;
+        doubled |= before & class;
+        before = (class & SLASH) << 1;
+        end += 1;
+    }
+    let ended = bytes.get(end);
+    if ended.is_some_and(|byte| *byte != b' ') || ended.is_some() && end == start {
+        return Err(FAULT);
+    }
+    let wide = all & WIDE != 0;
+    if ended.is_some() && wide && std::str::from_utf8(&bytes[start..end]).is_err() {
+        return Err(FAULT);
+    }
+    let plain = all & ODD == 0 && doubled == 0;
+    let target = Target { span: Span::new(start, end), has_mark: all & MARK != 0, plain };
+    Ok(ended.map(|_| target))
+}
+
+/// What the bytes of a target mean to its path. `AFTER_SLASH` must be twice `SLASH`.
+const TARGET_CLASS: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = match byte as u8 {
+            0..=b' ' | 0x7f => STOP,
+            b'/' => SLASH | AFTER_SLASH,
+            b'.' => AFTER_SLASH,
+            b'%' | b'\\' | b'#' => ODD,
+            b'?' => MARK,
+            0x80.. => WIDE,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    table
+};
+const SLASH: u8 = 1;
+/// What is not normal behind a slash.
+const AFTER_SLASH: u8 = 2;
+/// What may not be normal anywhere.
+const ODD: u8 = 4;
+const MARK: u8 = 8;
+const WIDE: u8 = 16;
+/// What ends a target.
+const STOP: u8 = 32;
+
 /// RFC 9112 section 3.2: the four forms of a target, and the host that goes with it.
-pub(super) fn judge(head: &mut RequestHead, target: Span) -> Result<(), ReadError> {
-    let from_host =
+pub(super) fn judge(head: &mut RequestHead, target: Target) -> Result<(), ReadError> {
+    let named =
         head.fields.only(Known::Host).map_err(|_| ReadError::Host("host more than once"))?;
-    if from_host.is_none() && head.version == Version::Http11 {
+    if named.is_none() && head.version == Version::Http11 {
         return Err(ReadError::Host("host is missing"));
     }
-    if from_host.is_some_and(|host| !is_authority(head.text(host))) {
-        return Err(ReadError::Host("host is not a name or address with an optional port"));
-    }
-    let text = target.of(head.fields.bytes());
-    if text == b"*" && head.method() == Method::Options {
-        head.raw_path = target;
-        head.authority = from_host.unwrap_or_default();
-    } else if text.starts_with(b"/") {
-        head.authority = from_host.unwrap_or_default();
-        split_query(head, target);
+    let host = match named {
+        Some(span) => Authority::of(head.text(span), span)
+            .ok_or(ReadError::Host("host is not a name or address with an optional port"))?,
+        None => Authority::default(),
+    };
+    let text = target.span.of(head.fields.bytes());
+    if text.first() == Some(&b'/') {
+        split_query(head, target.span, target.has_mark);
+        note_host(head, host);
+        judge_path(head, target.plain);
+    } else if text == b"*" && head.method() == Method::Options {
+        head.raw_path = target.span;
+        note_host(head, host);
+        head.path = Some(head.raw_path);
     } else {
-        absolute_form(head, target, from_host)?;
+        let host = absolute_form(head, target.span, named)?;
+        note_host(head, host);
+        judge_path(head, false);
     }
-    note_host(head);
-    judge_path(head);
     Ok(())
 }
 
@@ -32,8 +104,8 @@ pub(super) fn judge(head: &mut RequestHead, target: Span) -> Result<(), ReadErro
 fn absolute_form(
     head: &mut RequestHead,
     target: Span,
-    from_host: Option<Span>,
-) -> Result<(), ReadError> {
+    named: Option<Span>,
+) -> Result<Authority, ReadError> {
     const FAULT: ReadError = ReadError::Malformed("the target is not a path or an http URL");
     let bytes = head.fields.bytes();
     let text = target.of(bytes);
@@ -44,31 +116,31 @@ fn absolute_form(
     let length =
         rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
     let authority = &rest[..length];
-    if !is_authority(authority) {
-        return Err(ReadError::Host("the target's host is not a name or address"));
-    }
     let start = target.start as usize + scheme + 3;
-    let span = Span::new(start, start + length);
-    if from_host.is_some_and(|own| !own.of(bytes).eq_ignore_ascii_case(authority)) {
+    let host = Authority::of(authority, Span::new(start, start + length))
+        .ok_or(ReadError::Host("the target's host is not a name or address"))?;
+    if named.is_some_and(|own| !own.of(bytes).eq_ignore_ascii_case(authority)) {
         return Err(ReadError::Host("host and the target disagree"));
     }
-    head.authority = span;
+    if rest.get(length) == Some(&b'#') {
+        return Err(ReadError::Malformed("the target holds a fragment"));
+    }
     let after = Span::new(start + length, target.end as usize);
     if after.of(bytes).starts_with(b"/") {
-        split_query(head, after);
-        return Ok(());
+        split_query(head, after, true);
+        return Ok(host);
     }
     // An empty path is `/`, and `*` for OPTIONS without a query (RFC 9112 section 3.2.4).
     let bare = head.method() == Method::Options && after.is_empty();
     head.query =
         (!after.is_empty()).then(|| Span::new(after.start as usize + 1, after.end as usize));
     head.raw_path = head.fields.note(if bare { b"*" } else { b"/" });
-    Ok(())
+    Ok(host)
 }
 
-fn split_query(head: &mut RequestHead, target: Span) {
+fn split_query(head: &mut RequestHead, target: Span, has_mark: bool) {
     let text = target.of(head.fields.bytes());
-    match text.iter().position(|byte| *byte == b'?') {
+    match scan::find(b'?', text).filter(|_| has_mark) {
         Some(at) => {
             let mark = target.start as usize + at;
             head.raw_path = Span::new(target.start as usize, mark);
@@ -78,18 +150,11 @@ fn split_query(head: &mut RequestHead, target: Span) {
     }
 }
 
-/// Sets `host`: lower case, no port, no trailing dot.
-fn note_host(head: &mut RequestHead) {
-    let text = head.text(head.authority);
-    let name = match text.iter().rposition(|byte| matches!(byte, b':' | b']')) {
-        Some(at) if text[at] == b':' => &text[..at],
-        _ => text,
-    };
-    let name = name.strip_suffix(b".").unwrap_or(name);
-    let start = head.authority.start as usize;
-    let upper = name.iter().any(u8::is_ascii_uppercase);
-    head.host = Span::new(start, start + name.len());
-    if upper {
+/// Sets `authority`, and `host`: lower case, no port, no trailing dot.
+fn note_host(head: &mut RequestHead, host: Authority) {
+    head.authority = host.span;
+    head.host = host.name;
+    if host.has_upper {
         let lower = |name: &[u8], out: &mut Vec<u8>| {
             out.extend(name.iter().map(u8::to_ascii_lowercase));
             Ok::<(), std::convert::Infallible>(())
@@ -99,16 +164,21 @@ fn note_host(head: &mut RequestHead) {
     }
 }
 
-/// Sets `path` to the normal form, or says why there is none.
-fn judge_path(head: &mut RequestHead) {
-    let raw = head.text(head.raw_path);
+/// Sets `path` to the normal form, or says why there is none. What is known to be `plain` is its
+/// own.
+fn judge_path(head: &mut RequestHead, plain: bool) {
+    let raw = head.raw_path;
+    if plain {
+        head.path = Some(raw);
+        return;
+    }
+    let text = head.text(raw);
     let query_bad = head.query.is_some_and(|query| head.text(query).contains(&b'#'));
     if query_bad {
         head.path_fault = Some(path::PathFault::Fragment);
-    } else if path::is_normal(raw) || raw == b"*" {
-        head.path = Some(head.raw_path);
+    } else if path::is_normal(text) || text == b"*" {
+        head.path = Some(raw);
     } else {
-        let raw = head.raw_path;
         match head.fields.note_derived(raw, path::normalize) {
             Ok(path) => head.path = Some(path),
             Err(fault) => head.path_fault = Some(fault),
@@ -116,49 +186,82 @@ fn judge_path(head: &mut RequestHead) {
     }
 }
 
-/// Whether this is `host` or `host:port` as a request may carry it: no userinfo, no list, no
-/// percent-encoding.
-fn is_authority(text: &[u8]) -> bool {
-    if text.starts_with(b"[") {
-        return is_literal(text);
+/// `host` or `host:port` as a request may carry it: no userinfo, no list, no percent-encoding.
+#[derive(Clone, Copy, Debug, Default)]
+struct Authority {
+    span: Span,
+    /// The host alone, without a trailing dot.
+    name: Span,
+    /// Whether the host has a letter in upper case.
+    has_upper: bool,
+}
+
+impl Authority {
+    /// What `text` says, which stands at `span`; `None` where it is none.
+    fn of(text: &[u8], span: Span) -> Option<Authority> {
+        if text.first() == Some(&b'[') {
+            return Authority::literal(text, span);
+        }
+        let (mut all, mut length) = (0, 0);
+        while let Some(byte) = text.get(length) {
+            let class = HOST_CLASS[usize::from(*byte)];
+            if class == NO_NAME {
+                break;
+            }
+            all |= class;
+            length += 1;
+        }
+        if length == 0 || !is_port(&text[length..]) {
+            return None;
+        }
+        let name = length - usize::from(text[length - 1] == b'.');
+        Some(Authority { span, name: front(span, name), has_upper: all != 0 })
     }
-    let length = text.iter().position(|byte| !IS_NAME[usize::from(*byte)]).unwrap_or(text.len());
-    match &text[length..] {
-        [] => length > 0,
-        [b':', port @ ..] => length > 0 && is_port(port),
+
+    /// `[address]` or `[address]:port`, IPv6.
+    fn literal(text: &[u8], span: Span) -> Option<Authority> {
+        let end = text.iter().position(|byte| *byte == b']')?;
+        let inside = std::str::from_utf8(&text[1..end]).ok()?;
+        inside.parse::<std::net::Ipv6Addr>().ok()?;
+        let has_upper = inside.bytes().any(|byte| byte.is_ascii_uppercase());
+        let authority = Authority { span, name: front(span, end + 1), has_upper };
+        is_port(&text[end + 1..]).then_some(authority)
+    }
+}
+
+/// The first `length` bytes of a span.
+fn front(span: Span, length: usize) -> Span {
+    Span { start: span.start, end: span.start + length as u32 }
+}
+
+/// Whether this is nothing or a colon and a port.
+fn is_port(text: &[u8]) -> bool {
+    match text {
+        [] => true,
+        [b':', port @ ..] => (1..=5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit),
         _ => false,
     }
 }
 
 /// Bytes of a registered name (RFC 3986 section 3.2.2) but for comma and percent.
-const IS_NAME: [bool; 256] = {
-    let mut table = [false; 256];
+const HOST_CLASS: [u8; 256] = {
+    let mut table = [NO_NAME; 256];
     let mut byte = 0;
-    while byte < 256 {
-        table[byte] = (byte as u8).is_ascii_alphanumeric();
+    while byte < 128 {
+        if (byte as u8).is_ascii_uppercase() {
+            table[byte] = UPPER;
+        } else if (byte as u8).is_ascii_alphanumeric() {
+            table[byte] = 0;
+        }
         byte += 1;
     }
     let more = b"-._~!$&'()*+;=";
     let mut at = 0;
     while at < more.len() {
-        table[more[at] as usize] = true;
+        table[more[at] as usize] = 0;
         at += 1;
     }
     table
 };
-
-/// `[address]` or `[address]:port`, IPv6.
-fn is_literal(text: &[u8]) -> bool {
-    let Some(end) = text.iter().position(|byte| *byte == b']') else { return false };
-    let inside = std::str::from_utf8(&text[1..end]).unwrap_or("");
-    inside.parse::<std::net::Ipv6Addr>().is_ok()
-        && match &text[end + 1..] {
-            [] => true,
-            [b':', port @ ..] => is_port(port),
-            _ => false,
-        }
-}
-
-fn is_port(text: &[u8]) -> bool {
-    (1..=5).contains(&text.len()) && text.iter().all(u8::is_ascii_digit)
-}
+const UPPER: u8 = 1;
+const NO_NAME: u8 = 2;

@@ -10,7 +10,7 @@ use gatehouse_core::message::{BodyLength, Known, Method, RequestHead, ResponseHe
 use gatehouse_wire::h1::{Decoder, RequestLimits, encode, request, response};
 use std::time::{Duration, Instant};
 
-const LIMITS: RequestLimits =
+pub const LIMITS: RequestLimits =
     RequestLimits { head_bytes_max: 4096, fields_max: 32, target_bytes_max: 512 };
 
 /// Pieces that head and body grammars turn on: whole ones, and ones that bend a rule.
@@ -81,7 +81,7 @@ const PIECES: [&str; 64] = [
     "ffffffffffffffff",
 ];
 
-const REQUESTS: [&str; 5] = [
+pub const REQUESTS: [&str; 5] = [
     "GET /a?b=c HTTP/1.1\r\nHost: example.com\r\nAccept: */*\r\n\r\n",
     "POST http://a:80/x HTTP/1.1\r\nHost: a:80\r\nContent-Length: 5\r\n\r\nhello",
     "PUT /a/./b HTTP/1.1\r\nHost: A.b.\r\nTransfer-Encoding: chunked\r\n\r\n\
@@ -90,7 +90,7 @@ const REQUESTS: [&str; 5] = [
     "OPTIONS * HTTP/1.1\r\nHost: [::1]:80\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
 ];
 
-const ANSWERS: [&str; 4] = [
+pub const ANSWERS: [&str; 4] = [
     "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nDate: x\r\n\r\nhello",
     "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
     "HTTP/1.0 404 Not Found\r\nConnection: keep-alive\r\nX: y\r\n\r\n",
@@ -125,7 +125,7 @@ pub fn fuzz(name: &str, mut trial: impl FnMut(&mut Chance)) {
 }
 
 /// A text near a right one, or made of pieces alone.
-fn bend(chance: &mut Chance, right: &[&str]) -> Vec<u8> {
+pub fn bend(chance: &mut Chance, right: &[&str]) -> Vec<u8> {
     let pick = |chance: &mut Chance, count: usize| chance.below(count as u32) as usize;
     let mut text = Vec::new();
     if chance.below(8) == 0 {

@@ -4,5 +4,6 @@ mod client_hello;
 mod fuzz;
 mod oracle;
 mod proxy_header;
+mod second_reading;
 mod tls;
 mod tls_trust;
