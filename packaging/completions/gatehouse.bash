@@ -16,11 +16,17 @@ _gatehouse() {
             ",$1")
                 cmd="gatehouse"
                 ;;
+            gatehouse,apply)
+                cmd="gatehouse__subcmd__apply"
+                ;;
             gatehouse,bench)
                 cmd="gatehouse__subcmd__bench"
                 ;;
             gatehouse,check)
                 cmd="gatehouse__subcmd__check"
+                ;;
+            gatehouse,confirm)
+                cmd="gatehouse__subcmd__confirm"
                 ;;
             gatehouse,demo)
                 cmd="gatehouse__subcmd__demo"
@@ -68,12 +74,42 @@ _gatehouse() {
 
     case "${cmd}" in
         gatehouse)
-            opts="-h -V --help --version bench demo proxy run check fmt schema explain test health status reload diff drain undrain"
+            opts="-h -V --help --version bench demo proxy run check fmt schema explain test health status reload diff apply confirm drain undrain"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gatehouse__subcmd__apply)
+            opts="-c -h --admin --config --confirm --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --confirm)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -162,6 +198,32 @@ _gatehouse() {
                 return 0
             fi
             case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gatehouse__subcmd__confirm)
+            opts="-c -h --admin --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -382,7 +444,7 @@ _gatehouse() {
             return 0
             ;;
         gatehouse__subcmd__run)
-            opts="-c -h --config --help"
+            opts="-c -h --config --watch --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -39,6 +39,8 @@ complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "health" -d 'Ask
 complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "status" -d 'Print what a running gateway shows of itself, as JSON'
 complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "reload" -d 'Have a running gateway read its configuration again'
 complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "diff" -d 'Say what a reload would change. Nothing is changed'
+complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "apply" -d 'Put a file in force, for good or on trial'
+complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "confirm" -d 'Keep what was applied on trial'
 complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "drain" -d 'Give an endpoint no new requests; what it is doing ends'
 complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "undrain" -d 'Give a drained endpoint requests again'
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -l rate -d 'Requests a second, each at its time; without it, a closed loop' -r
@@ -68,6 +70,7 @@ complete -c gatehouse -n "__fish_gatehouse_using_subcommand proxy" -l workers -d
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand proxy" -l print-config -d 'Write the equivalent configuration to standard output and end'
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand proxy" -s h -l help -d 'Print help'
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand run" -s c -l config -d 'The configuration file' -r -F
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand run" -l watch -d 'Reload whenever the configuration changes, included files too'
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand run" -s h -l help -d 'Print help'
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand check" -s c -l config -d 'The configuration file' -r -F
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand check" -l json -d 'Print JSON to standard output'
@@ -98,6 +101,14 @@ complete -c gatehouse -n "__fish_gatehouse_using_subcommand diff" -l admin -d 'W
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand diff" -s c -l config -d 'The configuration file' -r -F
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand diff" -l json -d 'Print JSON to standard output'
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand diff" -s h -l help -d 'Print help'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand apply" -l admin -d 'Where its admin interface listens; by default as the configuration has it' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand apply" -s c -l config -d 'The configuration file' -r -F
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand apply" -l confirm -d 'Take it back after so long, 1s to 1h, unless it is confirmed' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand apply" -l json -d 'Print JSON to standard output'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand apply" -s h -l help -d 'Print help'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand confirm" -l admin -d 'Where its admin interface listens; by default as the configuration has it' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand confirm" -s c -l config -d 'The configuration file' -r -F
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand confirm" -s h -l help -d 'Print help'
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand drain" -l admin -d 'Where its admin interface listens; by default as the configuration has it' -r
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand drain" -s c -l config -d 'The configuration file' -r -F
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand drain" -l watch -d 'Wait until it is empty'

@@ -2,12 +2,13 @@
 
 use crate::access_log::{AccessLog, Target};
 use crate::admin::{Admin, Shown};
-use crate::config::{AccessTo, Lowered};
+use crate::config::{AccessTo, Loaded, Lowered};
 use crate::registry::{Registry, Resolver};
 use crate::steer::Steering;
 use crate::steer::facts::Facts;
 use crate::steer::orders::{Busy, Mailbox};
 use crate::steer::reload::Settled;
+use crate::steer::watch::{LastRead, fingerprint, watch};
 use crate::supervisor::{Supervisor, Word};
 use gatehouse_core::address::Bind;
 use gatehouse_proxy::gate::{Gate, Signals, Start, StartError, block_on};
@@ -91,8 +92,32 @@ pub struct Gateway {
     supervisor: Supervisor,
     in_force: Settled,
     workers: NonZeroUsize,
-    file: Option<PathBuf>,
+    file: Option<ConfigFile>,
     started: SystemTime,
+}
+
+/// The file a configuration was read from.
+#[derive(Clone, Debug)]
+pub struct ConfigFile {
+    path: PathBuf,
+    fingerprint: u64,
+    follow: Follow,
+}
+
+/// When a configuration is read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follow {
+    /// When that is asked for.
+    Asked,
+    /// As soon as it changes, too.
+    Changes,
+}
+
+impl ConfigFile {
+    /// The file that `loaded` was read from.
+    pub fn new(path: PathBuf, loaded: &Loaded, follow: Follow) -> ConfigFile {
+        ConfigFile { path, fingerprint: fingerprint(loaded), follow }
+    }
 }
 
 impl Gateway {
@@ -103,7 +128,7 @@ impl Gateway {
     /// [`Fault`]; nothing is left running.
     pub fn start(
         lowered: Lowered,
-        file: Option<PathBuf>,
+        file: Option<ConfigFile>,
         supervisor: Supervisor,
     ) -> Result<Gateway, Fault> {
         let started = SystemTime::now();
@@ -172,9 +197,14 @@ impl Gateway {
     fn steering(self) -> (Steering, Option<Admin>) {
         let Gateway { gate, admin, log, registry, supervisor, in_force, workers, file, started } =
             self;
-        let facts = Rc::new(RefCell::new(Facts::new(file, started)));
+        let path = file.as_ref().map(|file| file.path.clone());
+        let facts = Rc::new(RefCell::new(Facts::new(path, started)));
         let listeners = gate.addresses().into_iter().map(|(name, bind)| (name.to_owned(), bind));
         let mailbox = Mailbox::default();
+        let last_read = LastRead::new(file.as_ref().map_or(0, |file| file.fingerprint));
+        if let Some(file) = file.filter(|file| file.follow == Follow::Changes) {
+            watch(file.path, mailbox.clone(), &last_read);
+        }
         let shown = Rc::new(Shown {
             handle: gate.handle(),
             listeners: listeners.collect(),
@@ -197,6 +227,8 @@ impl Gateway {
             in_force,
             workers,
             busy: Busy::No,
+            last_read,
+            trial: None,
             draining: false,
         };
         (steering, admin)

@@ -91,6 +91,14 @@ pub(crate) enum Command {
     /// Say what a reload would change. Nothing is changed.
     #[command(after_help = "Examples:\n  gatehouse diff\n  gatehouse diff candidate.toml")]
     Diff(DiffArgs),
+    /// Put a file in force, for good or on trial.
+    #[command(after_help = "Example:\n  gatehouse apply candidate.toml --confirm 60s\n\nThe file \
+                      stands in the folder of the configuration. With --confirm it is taken back \
+                      by itself unless gatehouse confirm comes in time.")]
+    Apply(ApplyArgs),
+    /// Keep what was applied on trial.
+    #[command(after_help = "Example:\n  gatehouse confirm")]
+    Confirm(AdminArgs),
     /// Give an endpoint no new requests; what it is doing ends.
     #[command(after_help = "Example:\n  gatehouse drain api 10.0.0.1:9000 --watch\n\nIt stays \
                       drained across reloads, until it is undrained or the gateway restarts.")]
@@ -207,6 +215,9 @@ pub(crate) struct ProxyArgs {
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub file: ConfigArg,
+    /// Reload whenever the configuration changes, included files too.
+    #[arg(long)]
+    pub watch: bool,
 }
 
 /// What `check` is told.
@@ -291,6 +302,22 @@ pub(crate) struct DiffArgs {
     pub with: Option<PathBuf>,
     #[command(flatten)]
     pub admin: AdminArgs,
+    /// Print JSON to standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `apply` is told.
+#[derive(Debug, Args)]
+pub(crate) struct ApplyArgs {
+    /// The file.
+    #[arg(value_name = "FILE")]
+    pub with: PathBuf,
+    #[command(flatten)]
+    pub admin: AdminArgs,
+    /// Take it back after so long, 1s to 1h, unless it is confirmed.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub confirm: Option<Duration>,
     /// Print JSON to standard output.
     #[arg(long)]
     pub json: bool,

@@ -22,6 +22,8 @@ fn main() -> ExitCode {
         Command::Status(args) => commands::steer::status(&args),
         Command::Reload(args) => commands::steer::reload(&args),
         Command::Diff(args) => commands::steer::diff(&args),
+        Command::Apply(args) => commands::steer::apply(&args),
+        Command::Confirm(args) => commands::steer::confirm(&args),
         Command::Drain(args) => commands::steer::drain(&args),
         Command::Undrain(args) => commands::steer::undrain(&args),
     }

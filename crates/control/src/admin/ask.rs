@@ -4,11 +4,14 @@
 //! a change that a page of another origin asks for is refused, and so is every host that is no
 //! loopback name, so that no page can reach this through a name of its own.
 
+use crate::config::duration;
 use crate::registry::Duty;
 use crate::steer::orders::{Cause, Order};
+use crate::steer::trial::{CONFIRM_MAX, CONFIRM_MIN};
 use gatehouse_core::message::{Method, RequestHead};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What is asked for.
 #[derive(Debug)]
@@ -32,6 +35,7 @@ pub(super) struct Denied(pub u16, pub String, pub &'static str);
 
 /// What may be asked for.
 pub(super) const INDEX: &str = "GET /healthz\nGET /metrics\nGET /status\nGET /diff\nPOST /reload\n\
+                                POST /apply?file=&confirm=60s\nPOST /confirm\n\
                                 GET, POST /drain?upstream=&endpoint=\n\
                                 POST /undrain?upstream=&endpoint=\n";
 
@@ -46,7 +50,7 @@ pub(super) fn ask(head: &RequestHead) -> Result<Ask, Denied> {
     let allow = match &*path {
         "/" | "/metrics" | "/healthz" | "/status" | "/diff" => "GET, HEAD",
         "/drain" => "GET, HEAD, POST",
-        "/reload" | "/undrain" => "POST",
+        "/reload" | "/apply" | "/confirm" | "/undrain" => "POST",
         _ => {
             let text = "not here; see /".to_owned();
             return Err(Denied(404, text, ""));
@@ -77,6 +81,11 @@ pub(super) fn ask(head: &RequestHead) -> Result<Ask, Denied> {
         "/status" => Ok(Ask::Status),
         "/diff" => Ok(Ask::Order(Order::Diff(query.find("file").map(PathBuf::from)))),
         "/reload" => Ok(Ask::Order(Order::Reload(Cause::Admin))),
+        "/confirm" => Ok(Ask::Order(Order::Confirm)),
+        "/apply" => {
+            let (file, confirm) = (query.need("file")?.into(), query.confirm()?);
+            Ok(Ask::Order(Order::Apply { file, confirm }))
+        }
         "/drain" if posted => set(Duty::Off),
         "/drain" => {
             let (upstream, endpoint) = (query.need("upstream")?, query.need("endpoint")?);
@@ -117,6 +126,18 @@ impl Query<'_> {
     fn need(&self, name: &str) -> Result<String, Denied> {
         let value = self.find(name).filter(|value| !value.is_empty());
         value.ok_or_else(|| Denied(400, format!("say which: ?{name}=..."), ""))
+    }
+}
+
+impl Query<'_> {
+    fn confirm(&self) -> Result<Option<Duration>, Denied> {
+        let Some(text) = self.find("confirm") else { return Ok(None) };
+        let confirm = duration(&text).map_err(|fault| Denied(400, fault.reason, ""))?;
+        if !(CONFIRM_MIN..=CONFIRM_MAX).contains(&confirm) {
+            let text = format!("confirm={text}: write 1s to 1h");
+            return Err(Denied(400, text, ""));
+        }
+        Ok(Some(confirm))
     }
 }
 

@@ -34,13 +34,14 @@ pub use problem::{Kind, PROBLEMS_MAX, Problem, Related, Severity};
 pub use render::{Paint, problem_json, render};
 pub use schema::{json_schema, markdown};
 pub use source::{FileId, LineColumn, Place, Source, Sources};
+pub(crate) use units::duration;
 
 use gatehouse_core::plan::Plan;
 use problem::Report;
 use read::Reader;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tree::Table;
 
 /// A configuration as it was read.
@@ -52,6 +53,8 @@ pub struct Loaded {
     pub problems: Vec<Problem>,
     /// How many more problems there were.
     pub left_out: usize,
+    /// The patterns of its includes, as paths.
+    pub includes: Vec<PathBuf>,
     /// What it means; `None` where one of the problems is an error.
     pub lowered: Option<Lowered>,
 }
@@ -123,11 +126,11 @@ fn load_by(env: &dyn Env, read: impl FnOnce(&mut Reader<'_>)) -> Loaded {
     let mut sources = Sources::default();
     let mut reader = Reader::new(env, &mut report, &mut sources);
     read(&mut reader);
-    let trees: Vec<Table> = reader.trees;
+    let (trees, includes): (Vec<Table>, Vec<PathBuf>) = (reader.trees, reader.includes);
     let lowered = match trees.is_empty() {
         true => None,
         false => lower::lower(&trees, &sources, &mut report),
     };
     let (problems, left_out) = report.finish();
-    Loaded { sources, problems, left_out, lowered }
+    Loaded { sources, problems, left_out, includes, lowered }
 }

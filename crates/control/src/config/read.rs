@@ -24,6 +24,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) sources: &'a mut Sources,
     /// The files understood so far, the main one first.
     pub(crate) trees: Vec<Table>,
+    /// The patterns of all includes met.
+    pub(crate) includes: Vec<PathBuf>,
     /// Files read so far, by what they are on disk, and where each was asked for.
     seen: Vec<(PathBuf, Option<Place>)>,
     /// The files being read right now, outermost first.
@@ -36,7 +38,15 @@ impl<'a> Reader<'a> {
         report: &'a mut Report,
         sources: &'a mut Sources,
     ) -> Reader<'a> {
-        Reader { env, report, sources, trees: Vec::new(), seen: Vec::new(), open: Vec::new() }
+        Reader {
+            env,
+            report,
+            sources,
+            trees: Vec::new(),
+            includes: Vec::new(),
+            seen: Vec::new(),
+            open: Vec::new(),
+        }
     }
 
     /// Reads the main file.
@@ -120,6 +130,7 @@ impl<'a> Reader<'a> {
             return self.report.add(fault(format!("includes go deeper than {DEPTH_MAX} files")));
         }
         let path = self.sources.resolve(place, pattern);
+        self.includes.push(path.clone());
         let files = match glob::expand(&path) {
             Ok(files) => files,
             Err((folder, error)) => {

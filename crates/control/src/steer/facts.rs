@@ -3,6 +3,8 @@
 
 use super::orders::Cause;
 use crate::config::Json;
+use gatehouse_core::moment::Moment;
+use gatehouse_wire::timer::now;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -28,12 +30,22 @@ pub struct Facts {
     pub(crate) reloaded: Option<Went>,
     pub(crate) failed: Option<Went>,
     pub(crate) failures: u64,
+    /// Until when what is in force can be confirmed; `None` where it need not be.
+    pub(crate) trial_until: Option<Moment>,
 }
 
 impl Facts {
     /// What is known at the start.
     pub(crate) fn new(file: Option<PathBuf>, started: SystemTime) -> Facts {
-        Facts { file, generation: 1, since: started, reloaded: None, failed: None, failures: 0 }
+        Facts {
+            file,
+            generation: 1,
+            since: started,
+            reloaded: None,
+            failed: None,
+            failures: 0,
+            trial_until: None,
+        }
     }
 
     pub(crate) fn note_reloaded(&mut self, cause: Cause, text: &str) {
@@ -68,9 +80,12 @@ impl Facts {
             })
         };
         let file = self.file.as_ref().map(|file| file.display().to_string());
+        let left =
+            self.trial_until.map_or(Json::Null, |until| Json::Count(until.since(now()).as_secs()));
         Json::object([
             ("file", Json::text_or_null(file)),
             ("generation", Json::Count(self.generation)),
+            ("unconfirmed_seconds_left", left),
             ("since_unix_seconds", Json::Count(unix(self.since))),
             ("last_reload", went(&self.reloaded)),
             ("last_failed_reload", went(&self.failed)),

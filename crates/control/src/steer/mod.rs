@@ -6,6 +6,8 @@ pub(crate) mod orders;
 pub(crate) mod reload;
 mod report;
 mod settings;
+pub(crate) mod trial;
+pub(crate) mod watch;
 
 use crate::access_log::AccessLog;
 use crate::admin::{Admin, Door, Shown};
@@ -23,6 +25,8 @@ use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
+use trial::Trial;
+use watch::LastRead;
 
 /// How often a drain is looked at.
 const DRAIN_LOOK: Duration = Duration::from_millis(10);
@@ -46,6 +50,10 @@ pub(crate) struct Steering {
     /// How many run.
     pub workers: NonZeroUsize,
     pub busy: Busy,
+    /// What stood in the file when it was last read.
+    pub last_read: LastRead,
+    /// What waits to be confirmed.
+    pub trial: Option<Trial>,
     pub draining: bool,
 }
 
@@ -64,7 +72,7 @@ impl Steering {
         let mut timer = Timer::after(LONG);
         while !(self.draining && self.gate.is_drained()) {
             match self.next(&mut signals, &mut timer).await {
-                Event::Look => {}
+                Event::Look => self.end_trial(),
                 Event::Signal(Signal::Terminate) => self.terminate(),
                 Event::Signal(Signal::Hangup) => {
                     drop(self.mailbox.post(Order::Reload(Cause::Signal)));
@@ -75,7 +83,10 @@ impl Steering {
     }
 
     async fn next(&self, signals: &mut Signals, timer: &mut Timer) -> Event {
-        let until = now().after(if self.draining { DRAIN_LOOK } else { LONG });
+        let mut until = now().after(if self.draining { DRAIN_LOOK } else { LONG });
+        if let Some(trial) = &self.trial {
+            until = until.min(trial.until);
+        }
         poll_fn(|cx| {
             if let Poll::Ready(signal) = signals.poll_next(cx) {
                 return Poll::Ready(Event::Signal(signal));
@@ -99,6 +110,10 @@ impl Steering {
         match order {
             Order::Reload(cause) => self.begin(None, Purpose::Reload(cause), reply),
             Order::Diff(file) => self.begin(file, Purpose::Diff, reply),
+            Order::Apply { file, confirm } => {
+                self.begin(Some(file), Purpose::Apply(confirm), reply);
+            }
+            Order::Confirm => reply.give(self.confirm()),
             Order::Adopt(read) => self.go_on(*read, reply),
             Order::Duty { upstream, endpoint, duty } => {
                 reply.give(self.set_duty(&upstream, &endpoint, duty));

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 /// Orders that may wait; one more is refused.
 const WAITING_MAX: usize = 64;
@@ -19,6 +20,10 @@ pub(crate) enum Order {
     Reload(Cause),
     /// Say what that would change.
     Diff(Option<PathBuf>),
+    /// Put this file in force, for good or until somebody fails to confirm it.
+    Apply { file: PathBuf, confirm: Option<Duration> },
+    /// Keep what is on trial.
+    Confirm,
     /// Drain an endpoint, or give it requests again.
     Duty { upstream: String, endpoint: String, duty: Duty },
     /// Go on with a file that has been read.
@@ -30,6 +35,11 @@ pub(crate) enum Order {
 pub(crate) enum Cause {
     Signal,
     Admin,
+    /// The files differ from what was last read.
+    Files,
+    Apply,
+    /// Nobody has confirmed it.
+    TakenBack,
 }
 
 impl Cause {
@@ -38,6 +48,9 @@ impl Cause {
         match self {
             Cause::Signal => "signal",
             Cause::Admin => "admin",
+            Cause::Files => "files",
+            Cause::Apply => "apply",
+            Cause::TakenBack => "not-confirmed",
         }
     }
 }

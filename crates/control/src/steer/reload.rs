@@ -3,6 +3,7 @@
 
 use super::orders::{Answer, Cause, Order, Reply};
 use super::report::Report;
+use super::watch::LastRead;
 use super::{Steering, settings};
 use crate::access_log::Target;
 use crate::admin::Admin;
@@ -14,6 +15,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A configuration that is, was or may be in force.
 #[derive(Clone, Debug)]
@@ -37,6 +39,19 @@ impl Settled {
 pub(crate) enum Purpose {
     Reload(Cause),
     Diff,
+    /// Put in force; taken back after so long unless somebody confirms it.
+    Apply(Option<Duration>),
+}
+
+impl Purpose {
+    /// Who asks for a change; `None` where none is asked for.
+    fn cause(self) -> Option<Cause> {
+        match self {
+            Purpose::Reload(cause) => Some(cause),
+            Purpose::Apply(_) => Some(Cause::Apply),
+            Purpose::Diff => None,
+        }
+    }
 }
 
 /// A file that has been read.
@@ -70,12 +85,15 @@ impl From<Fault> for Refused {
 }
 
 /// Reads and understands a file, and waits for names that are new in it, but not for long.
-fn read(file: &Path, purpose: Purpose, registry: &Registry) -> Read {
+fn read(file: &Path, purpose: Purpose, registry: &Registry, last_read: Option<&LastRead>) -> Read {
     let mut loaded: Loaded = load(file, &ProcessEnv);
+    if let (Some(last_read), Some(_)) = (last_read, purpose.cause()) {
+        last_read.note(&loaded);
+    }
     let problems = render(&loaded, Paint::Plain);
     let verdict = loaded.verdict();
     let settled = loaded.lowered.take().map(Settled::of);
-    if let (Some(settled), Purpose::Reload(_)) = (&settled, purpose) {
+    if let (Some(settled), Some(_)) = (&settled, purpose.cause()) {
         registry.await_names(&settled.plan);
     }
     Read { purpose, file: file.to_owned(), problems, verdict, settled }
@@ -106,17 +124,23 @@ impl Steering {
             );
             return self.refuse(purpose, Refused::new(403, why), reply);
         }
+        let is_own = file.is_none() || file == own;
         let Some(file) = own.map(|own| file.unwrap_or(own)) else {
             let why = "the gateway was started without a configuration file; restart it with \
                        another command line";
             return self.refuse(purpose, Refused::new(409, why), reply);
         };
-        if self.draining {
-            return self.refuse(purpose, Refused::new(409, "the gateway is draining"), reply);
+        if let (Some(cause), Some(why)) = (purpose.cause(), self.hindrance()) {
+            // Whoever watches the files asks again.
+            if cause == Cause::Files {
+                return;
+            }
+            return self.refuse(purpose, Refused::new(409, why), reply);
         }
         let (mailbox, registry) = (self.mailbox.clone(), self.registry.clone());
+        let last_read = is_own.then(|| self.last_read.clone());
         let work = move || {
-            let read = read(&file, purpose, &registry);
+            let read = read(&file, purpose, &registry, last_read.as_ref());
             mailbox.finish(Order::Adopt(Box::new(read)), reply);
         };
         let started = std::thread::Builder::new().name("reader".to_owned()).spawn(work);
@@ -135,42 +159,80 @@ impl Steering {
             let status = if verdict == Verdict::Unreadable { 500 } else { 422 };
             return self.refuse(purpose, Refused::new(status, problems), reply);
         };
-        let report = self.compare(&settled);
-        let cause = match purpose {
-            Purpose::Diff => {
-                let heading = match report.is_same() {
-                    true => format!("{}: a reload would change nothing", file.display()),
-                    false => format!("{}: a reload would change", file.display()),
-                };
-                let mut answer = report.answer(&heading, self.facts.borrow().generation);
-                if let Err(refused) = self.judge(&settled) {
-                    answer.status = refused.status;
-                    answer.text.push_str(&refused.why);
-                    answer.text.push('\n');
+        let Some(cause) = purpose.cause() else {
+            return reply.give(self.difference(&file, &settled, &problems));
+        };
+        // It may have come while the file was read.
+        if let Some(why) = self.hindrance() {
+            return self.refuse(purpose, Refused::new(409, why), reply);
+        }
+        let before = self.in_force.clone();
+        match self.adopt(settled, cause, &file) {
+            Ok(mut answer) => {
+                eprint!("{problems}");
+                if let Purpose::Apply(confirm) = purpose {
+                    self.begin_trial(before, &file, confirm, &mut answer);
                 }
                 answer.text.push_str(&problems);
-                return reply.give(answer);
+                reply.give(answer);
             }
-            Purpose::Reload(cause) => cause,
-        };
-        if let Err(refused) = self.put(settled, &report.changes) {
-            return self.refuse(purpose, refused, reply);
+            Err(refused) => self.refuse(purpose, refused, reply),
         }
-        if !problems.is_empty() {
-            eprint!("{problems}");
+    }
+
+    /// Why no change can be made just now.
+    fn hindrance(&self) -> Option<String> {
+        match &self.trial {
+            _ if self.draining => Some("the gateway is draining".to_owned()),
+            Some(trial) => Some(format!(
+                "{} waits to be confirmed: confirm it (gatehouse confirm), or wait {} s until it \
+                 is taken back",
+                trial.file.display(),
+                trial.left().as_secs()
+            )),
+            None => None,
         }
-        let generation = self.facts.borrow().generation + 1;
+    }
+
+    /// Puts a configuration in force and notes it, or changes nothing.
+    pub(super) fn adopt(
+        &mut self,
+        settled: Settled,
+        cause: Cause,
+        file: &Path,
+    ) -> Result<Answer, Refused> {
+        let report = self.compare(&settled);
+        self.put(settled, &report.changes)?;
         let summary = report.summary();
-        eprintln!("reloaded {}, generation {generation}: {summary}", file.display());
-        self.facts.borrow_mut().note_reloaded(cause, &summary);
-        let heading = format!("reloaded {}: generation {generation}", file.display());
-        let mut answer = report.answer(&heading, generation);
-        answer.text.push_str(&problems);
-        reply.give(answer);
+        let word = match cause {
+            Cause::Signal | Cause::Admin | Cause::Files => "reloaded",
+            Cause::Apply => "applied",
+            Cause::TakenBack => "took back",
+        };
+        let mut facts = self.facts.borrow_mut();
+        facts.note_reloaded(cause, &summary);
+        let generation = facts.generation;
+        eprintln!("{word} {}, generation {generation}: {summary}", file.display());
+        let heading = format!("{word} {}: generation {generation}", file.display());
+        Ok(report.answer(&heading, generation))
+    }
+
+    fn difference(&self, file: &Path, settled: &Settled, problems: &str) -> Answer {
+        let report = self.compare(settled);
+        let change = if report.is_same() { "would change nothing" } else { "would change" };
+        let heading = format!("{}: a reload {change}", file.display());
+        let mut answer = report.answer(&heading, self.facts.borrow().generation);
+        if let Err(refused) = self.judge(settled) {
+            answer.status = refused.status;
+            answer.text.push_str(&refused.why);
+            answer.text.push('\n');
+        }
+        answer.text.push_str(problems);
+        answer
     }
 
     fn refuse(&mut self, purpose: Purpose, refused: Refused, reply: Reply) {
-        if let Purpose::Reload(cause) = purpose {
+        if let Some(cause) = purpose.cause() {
             let why = refused.why.trim_end();
             eprintln!("error: the reload failed and has changed nothing:\n{why}");
             self.facts.borrow_mut().note_failed(cause, why);

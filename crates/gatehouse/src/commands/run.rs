@@ -3,20 +3,22 @@
 use super::{WORLD, complain, count, exit_code, paint};
 use crate::cli::RunArgs;
 use gatehouse_control::config::{Loaded, ProcessEnv, load, render};
-use gatehouse_control::gateway::Gateway;
+use gatehouse_control::gateway::{ConfigFile, Follow, Gateway};
 use gatehouse_control::supervisor::Supervisor;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Runs until SIGTERM or SIGINT, then drains.
 pub(crate) fn run(args: &RunArgs) -> ExitCode {
-    let file = &args.file.config;
-    serve(load(file, &ProcessEnv), Some(file.clone()))
+    let path = args.file.config.clone();
+    let loaded = load(&path, &ProcessEnv);
+    let follow = if args.watch { Follow::Changes } else { Follow::Asked };
+    let file = ConfigFile::new(path, &loaded, follow);
+    serve(loaded, Some(file))
 }
 
 /// Serves a loaded configuration, or says what is wrong with it. `file` is read again when the
 /// gateway is told to reload.
-pub(crate) fn serve(mut loaded: Loaded, file: Option<PathBuf>) -> ExitCode {
+pub(crate) fn serve(mut loaded: Loaded, file: Option<ConfigFile>) -> ExitCode {
     if !loaded.problems.is_empty() {
         complain(&render(&loaded, paint()));
     }

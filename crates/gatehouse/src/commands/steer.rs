@@ -1,9 +1,9 @@
-//! `gatehouse reload`, `diff`, `status`, `drain`, `undrain`: what a running gateway is told and
-//! asked through its admin interface.
+//! `gatehouse reload`, `diff`, `apply`, `confirm`, `status`, `drain`, `undrain`: what a running
+//! gateway is told and asked through its admin interface.
 
 use super::client::{Answer, Question, address, ask, encoded};
 use super::{INPUT, WORLD, complain, say};
-use crate::cli::{AdminArgs, DiffArgs, DrainArgs, EndpointArgs, ReloadArgs};
+use crate::cli::{AdminArgs, ApplyArgs, DiffArgs, DrainArgs, EndpointArgs, ReloadArgs};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
@@ -37,6 +37,24 @@ pub(crate) fn diff(args: &DiffArgs) -> ExitCode {
 /// Prints what the gateway shows of itself.
 pub(crate) fn status(args: &AdminArgs) -> ExitCode {
     order(args, "GET", "/status", false)
+}
+
+/// Puts a file in force.
+pub(crate) fn apply(args: &ApplyArgs) -> ExitCode {
+    let file = match absolute(&args.with) {
+        Ok(file) => file,
+        Err(code) => return code,
+    };
+    let mut target = format!("/apply?file={}", encoded(&file));
+    if let Some(confirm) = args.confirm {
+        target.push_str(&format!("&confirm={}ms", confirm.as_millis()));
+    }
+    order(&args.admin, "POST", &target, args.json)
+}
+
+/// Keeps what was applied on trial.
+pub(crate) fn confirm(args: &AdminArgs) -> ExitCode {
+    order(args, "POST", "/confirm", false)
 }
 
 /// Takes an endpoint out, and watches it empty where that is asked for.

@@ -24,4 +24,5 @@ mod sockets;
 mod starting;
 mod storm;
 mod systemd;
+mod watch;
 mod websocket;

@@ -254,12 +254,7 @@ fn the_access_log_and_the_admin_interface_can_be_moved() {
 #[test]
 fn a_diff_says_what_a_reload_would_change_and_changes_nothing() {
     let gateway = Gateway::start(BINARY, &says("one"));
-    let admin = gateway.admin().to_string();
-    let said = |arguments: &[&str]| {
-        let output = run(&[arguments, &["--admin", &admin]].concat(), gateway.folder());
-        let both = [output.stdout, output.stderr].concat();
-        (output.status.code(), String::from_utf8_lossy(&both).into_owned())
-    };
+    let said = |arguments: &[&str]| told(&gateway, arguments);
     let (code, text) = said(&["diff"]);
     assert!(code == Some(0) && text.contains("a reload would change nothing"), "{text}");
     gateway.reconfigure(&says("two"));
@@ -370,4 +365,56 @@ fn no_request_fails_while_the_configuration_changes_again_and_again() {
     assert!(asked >= 2_000, "{asked}");
     assert_eq!(scrape(&gateway).sum("config_generation", &[]), rounds + 1);
     assert_eq!(scrape(&gateway).sum("failures_total", &[]), 0);
+}
+
+/// Runs a command against a gateway: its exit code and all it said.
+fn told(gateway: &Gateway, arguments: &[&str]) -> (Option<i32>, String) {
+    let admin = gateway.admin().to_string();
+    let output = run(&[arguments, &["--admin", &admin]].concat(), gateway.folder());
+    let both = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&both).into_owned())
+}
+
+#[test]
+fn what_is_applied_and_not_confirmed_is_taken_back() {
+    let gateway = Gateway::start(BINARY, &says("one"));
+    let web = gateway.listener("web");
+    std::fs::write(gateway.folder().join("next.toml"), says("two")).expect("written");
+    let (code, text) = told(&gateway, &["apply", "next.toml", "--confirm", "1s"]);
+    assert!(code == Some(0) && text.contains("gatehouse confirm"), "{text}");
+    assert_eq!(get(web, "/").text(), "two");
+    // Nothing else may come between.
+    let (code, text) = told(&gateway, &["reload"]);
+    assert!(code == Some(1) && text.contains("waits to be confirmed"), "{text}");
+    gateway.expect_error_line("was not confirmed in time");
+    wait_until(LIMIT, || get(web, "/").text() == "one");
+    let (code, text) = told(&gateway, &["confirm"]);
+    assert!(code == Some(1) && text.contains("nothing waits"), "{text}");
+    assert_eq!(status(&gateway).at("config").count("generation"), 3);
+}
+
+#[test]
+fn what_is_applied_and_confirmed_stays() {
+    let gateway = Gateway::start(BINARY, &says("one"));
+    let web = gateway.listener("web");
+    std::fs::write(gateway.folder().join("next.toml"), says("two")).expect("written");
+    let (code, text) = told(&gateway, &["apply", "next.toml", "--confirm", "30s"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(status(&gateway).at("config").count("unconfirmed_seconds_left") <= 30);
+    let (code, text) = told(&gateway, &["confirm"]);
+    assert!(code == Some(0) && text.contains("copy it there"), "{text}");
+    assert_eq!(status(&gateway).at("config").at("unconfirmed_seconds_left"), &Json::Null);
+    assert_eq!(get(web, "/").text(), "two");
+    // And a file that is wrong is not put on trial.
+    std::fs::write(gateway.folder().join("next.toml"), "x").expect("written");
+    let (code, text) = told(&gateway, &["apply", "next.toml", "--confirm", "30s"]);
+    assert_eq!(code, Some(1), "{text}");
+    for confirm in ["0s", "2h", "soon"] {
+        let target = format!("/apply?file=/x&confirm={confirm}");
+        assert_eq!(post(gateway.admin(), &target, "").status, 400, "{confirm}");
+    }
+    assert_eq!(post(gateway.admin(), "/confirm", "").status, 409);
+    let (code, text) = told(&gateway, &["reload"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(get(web, "/").text(), "one");
 }
