@@ -3,7 +3,9 @@
 use crate::access_log::{AccessLog, Target};
 use crate::admin::{Admin, Shown};
 use crate::config::{AccessTo, Loaded, Lowered};
-use crate::registry::{Registry, Resolver};
+use crate::health;
+use crate::registry::Registry;
+use crate::resolver::Resolver;
 use crate::steer::Steering;
 use crate::steer::facts::Facts;
 use crate::steer::orders::{Busy, Mailbox};
@@ -181,6 +183,8 @@ impl Gateway {
                 steering.admin = Some(admin.serve(Rc::clone(&steering.shown))?);
             }
             let signals = Signals::new()?;
+            let seed = RandomState::new().hash_one(steering.shown.started);
+            health::start(steering.registry.clone(), steering.gate.handle(), seed);
             ready();
             steering.supervisor.tell(Word::Ready);
             steering.steer(signals).await;

@@ -1,9 +1,12 @@
-//! Steers: configuration, admin, metrics, access log.
+//! Steers: configuration, reload, health, admin, metrics, access log.
 
 pub mod access_log;
 pub mod admin;
+mod client;
 pub mod config;
 pub mod gateway;
+mod health;
 pub mod registry;
+pub mod resolver;
 mod steer;
 pub mod supervisor;

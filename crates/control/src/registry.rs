@@ -4,28 +4,28 @@
 //! Everything that publishes endpoints does so under the registry's lock, so that nothing made
 //! from an old plan can come after a new one.
 
+use crate::health::judge::{Judged, Kept, Whole, judge};
+use crate::resolver::{Name, names};
 use gatehouse_core::address::Address;
+use gatehouse_core::chance::Chance;
 use gatehouse_core::endpoints::{Endpoint, Endpoints, Standing};
+use gatehouse_core::health::{HealthRule, Verdict};
+use gatehouse_core::moment::Moment;
 use gatehouse_core::plan::{EndpointSpec, Plan, UpstreamId, UpstreamPlan};
 use gatehouse_core::vitals::{EndpointVitals, UpstreamVitals};
 use gatehouse_proxy::gate::Handle;
+use gatehouse_wire::timer::now;
 use std::collections::{BTreeSet, HashMap};
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-
-/// How often names are resolved again.
-pub const RESOLVE_EVERY: Duration = Duration::from_secs(10);
 
 /// How long a start or a reload waits for new names; those that take longer come in later.
 pub const RESOLVE_AT_START: Duration = Duration::from_secs(2);
 
 /// Addresses one name may stand for.
 const ADDRESSES_MAX: usize = 64;
-
-/// A name to resolve: host and port.
-type Name = (Arc<str>, u16);
 
 /// The last good addresses of each name, how everything is doing, and who is drained.
 #[derive(Debug, Default)]
@@ -41,13 +41,22 @@ struct Known {
 struct Upstream {
     vitals: Arc<UpstreamVitals>,
     /// By an endpoint's text and where it is.
-    endpoints: HashMap<(Arc<str>, Address), Arc<EndpointVitals>>,
+    endpoints: HashMap<(Arc<str>, Address), Kept>,
+    whole: Whole,
     published: Option<Arc<Endpoints>>,
 }
 
 /// Makes [`Endpoints`] and remembers what they are made from.
 #[derive(Clone, Debug, Default)]
 pub struct Registry(Arc<Mutex<Known>>);
+
+/// A check that is due.
+#[derive(Clone, Debug)]
+pub(crate) struct Due {
+    upstream: Arc<str>,
+    pub endpoint: Endpoint,
+    pub rule: HealthRule,
+}
 
 /// Whether an endpoint is to be given requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +85,7 @@ impl Registry {
     pub fn endpoints(&self, plan: &Plan) -> Vec<Arc<Endpoints>> {
         self.await_names(plan);
         let mut known = self.lock();
-        plan.upstreams.iter().map(|upstream| known.build(upstream)).collect()
+        plan.upstreams.iter().map(|upstream| known.build(upstream, now())).collect()
     }
 
     /// Resolves the names of a plan that were not resolved yet; waits for them, but not for long.
@@ -108,7 +117,7 @@ impl Registry {
     ) {
         let mut known = self.lock();
         known.succeed(old, plan, upstream_of);
-        publish(plan.upstreams.iter().map(|upstream| known.build(upstream)).collect());
+        publish(plan.upstreams.iter().map(|upstream| known.build(upstream, now())).collect());
         let names = names(plan);
         known.names.retain(|name, _| names.binary_search(name).is_ok());
     }
@@ -132,7 +141,7 @@ impl Registry {
         if !new {
             return Named::Already;
         }
-        let endpoints = known.build(found);
+        let endpoints = known.build(found, now());
         handle.set_endpoints(&plan, UpstreamId(at as u32), endpoints);
         Named::Done
     }
@@ -144,7 +153,7 @@ impl Registry {
 
     /// Resolves these names. A name that does not resolve keeps its last good addresses. Says
     /// whether anything has changed.
-    fn resolve(&self, names: &[Name]) -> bool {
+    pub(crate) fn resolve(&self, names: &[Name]) -> bool {
         let mut changed = false;
         for (host, port) in names {
             let Ok(found) = (&**host, *port).to_socket_addrs() else { continue };
@@ -162,15 +171,60 @@ impl Registry {
     }
 
     /// Publishes the endpoints of all upstreams with names anew.
-    fn republish(&self, handle: &Handle) {
+    pub(crate) fn republish(&self, handle: &Handle) {
         let mut known = self.lock();
         let plan = handle.observe().plan;
         for (index, upstream) in plan.upstreams.iter().enumerate() {
             if upstream.endpoints.iter().any(|spec| matches!(spec.address, Address::Name { .. })) {
-                let endpoints = known.build(upstream);
+                let endpoints = known.build(upstream, now());
                 handle.set_endpoints(&plan, UpstreamId(index as u32), endpoints);
             }
         }
+    }
+
+    /// Judges every upstream; publishes the endpoints of those where that has changed something.
+    /// Gives the checks that are due, `room` at most, and what an operator should know.
+    pub(crate) fn judge(
+        &self,
+        handle: &Handle,
+        now: Moment,
+        room: usize,
+    ) -> (Vec<Due>, Vec<String>) {
+        let mut known = self.lock();
+        let plan = handle.observe().plan;
+        let (mut due, mut news) = (Vec::new(), Vec::new());
+        for (index, upstream) in plan.upstreams.iter().enumerate() {
+            let left = room - due.len();
+            let Some(judged) = known.judge(upstream, now, left, &mut due) else { continue };
+            news.extend(judged.news);
+            if judged.changed {
+                news.extend(known.publish(handle, &plan, index, now));
+            }
+        }
+        (due, news)
+    }
+
+    /// Takes in what a check said. What it was of may be gone by then.
+    pub(crate) fn checked(
+        &self,
+        handle: &Handle,
+        due: &Due,
+        (verdict, why): (Verdict, &str),
+        now: Moment,
+        jitter: &mut Chance,
+    ) -> Vec<String> {
+        let mut known = self.lock();
+        let plan = handle.observe().plan;
+        let key = (Arc::clone(&due.endpoint.text), due.endpoint.address.clone());
+        let kept = known.upstreams.get_mut(&due.upstream).and_then(|up| up.endpoints.get_mut(&key));
+        let Some(change) = kept.and_then(|kept| kept.checked(&due.rule, verdict, why, now, jitter))
+        else {
+            return Vec::new();
+        };
+        let mut news = vec![format!("upstream {}, endpoint {}: {change}", due.upstream, key.0)];
+        let found = plan.upstreams.iter().position(|upstream| upstream.name == due.upstream);
+        news.extend(found.and_then(|index| known.publish(handle, &plan, index, now)));
+        news
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
@@ -200,14 +254,64 @@ impl Known {
         }
     }
 
+    /// Judges one upstream, where it has endpoints.
+    fn judge(
+        &mut self,
+        upstream: &UpstreamPlan,
+        now: Moment,
+        room: usize,
+        due: &mut Vec<Due>,
+    ) -> Option<Judged> {
+        let Upstream { endpoints, whole, published, .. } =
+            self.upstreams.get_mut(&upstream.name)?;
+        let published = published.as_ref()?;
+        let mut by_vitals: HashMap<*const EndpointVitals, &mut Kept> =
+            endpoints.values_mut().map(|kept| (Arc::as_ptr(&kept.vitals), kept)).collect();
+        let list = published.list();
+        let mut kept: Vec<&mut Kept> = list
+            .iter()
+            .filter_map(|endpoint| by_vitals.remove(&Arc::as_ptr(&endpoint.vitals)))
+            .collect();
+        if kept.len() != list.len() {
+            return None;
+        }
+        let judged = judge(upstream, published, whole, &mut kept, now, room);
+        if let Some(rule) = &upstream.health {
+            due.extend(judged.due.iter().map(|place| Due {
+                upstream: Arc::clone(&upstream.name),
+                endpoint: list[*place].clone(),
+                rule: rule.clone(),
+            }));
+        }
+        Some(judged)
+    }
+
+    /// Publishes an upstream's endpoints as they stand now. Tells where nobody is ready.
+    fn publish(
+        &mut self,
+        handle: &Handle,
+        plan: &Arc<Plan>,
+        index: usize,
+        now: Moment,
+    ) -> Option<String> {
+        let upstream = &plan.upstreams[index];
+        let panicked = self.upstreams.get(&upstream.name)?.published.as_ref()?.panics();
+        let endpoints = self.build(upstream, now);
+        let panics = endpoints.panics();
+        handle.set_endpoints(plan, UpstreamId(index as u32), endpoints);
+        (panics && !panicked).then(|| {
+            format!("upstream {}: no endpoint is ready; all are asked that may be", upstream.name)
+        })
+    }
+
     /// The endpoints of an upstream; those that are published where nothing has changed.
-    fn build(&mut self, upstream: &UpstreamPlan) -> Arc<Endpoints> {
+    fn build(&mut self, upstream: &UpstreamPlan, now: Moment) -> Arc<Endpoints> {
         let mut kept = self.upstreams.remove(&upstream.name).unwrap_or_default();
         let list: Vec<Endpoint> = upstream
             .endpoints
             .iter()
             .flat_map(|spec| self.addresses(spec).into_iter().map(move |address| (spec, address)))
-            .map(|(spec, address)| self.endpoint(upstream, &mut kept, spec, address))
+            .map(|(spec, address)| self.endpoint(upstream, &mut kept, spec, address, now))
             .collect();
         kept.forget_all_but(&list);
         let same = kept.published.as_ref().filter(|published| {
@@ -237,6 +341,7 @@ impl Known {
         kept: &mut Upstream,
         spec: &EndpointSpec,
         address: Address,
+        now: Moment,
     ) -> Endpoint {
         let authority = match &spec.address {
             Address::Ip(address) => address.to_string(),
@@ -244,11 +349,11 @@ impl Known {
             Address::Name { host, port } => format!("{host}:{port}"),
         };
         let drained = (Arc::clone(&upstream.name), Arc::clone(&spec.text));
+        let kept = kept.endpoints.entry((Arc::clone(&spec.text), address.clone())).or_default();
         let standing = match self.drained.contains(&drained) {
             true => Standing::Drained,
-            false => Standing::Ready,
+            false => kept.standing(upstream),
         };
-        let vitals = kept.endpoints.entry((Arc::clone(&spec.text), address.clone())).or_default();
         Endpoint {
             text: Arc::clone(&spec.text),
             address,
@@ -258,15 +363,15 @@ impl Known {
             connections_max: spec.connections_max,
             backup: spec.backup,
             standing,
-            warmth: 100,
-            vitals: Arc::clone(vitals),
+            warmth: kept.warmth(upstream, now),
+            vitals: Arc::clone(&kept.vitals),
         }
     }
 }
 
 impl Upstream {
     fn is_busy(&self) -> bool {
-        self.vitals.in_flight() > 0 || self.endpoints.values().any(|vitals| is_busy(vitals))
+        self.vitals.in_flight() > 0 || self.endpoints.values().any(|kept| is_busy(&kept.vitals))
     }
 
     /// Forgets endpoints that are gone, but not while an exchange or a connection counts in them:
@@ -274,7 +379,8 @@ impl Upstream {
     fn forget_all_but(&mut self, list: &[Endpoint]) {
         let listed: std::collections::HashSet<*const EndpointVitals> =
             list.iter().map(|endpoint| Arc::as_ptr(&endpoint.vitals)).collect();
-        self.endpoints.retain(|_, vitals| is_busy(vitals) || listed.contains(&Arc::as_ptr(vitals)));
+        let is_listed = |kept: &Kept| listed.contains(&Arc::as_ptr(&kept.vitals));
+        self.endpoints.retain(|_, kept| is_busy(&kept.vitals) || is_listed(kept));
     }
 }
 
@@ -311,59 +417,6 @@ fn same_endpoint(old: &Endpoint, new: &Endpoint) -> bool {
         && *standing == old.standing
         && *warmth == old.warmth
         && Arc::ptr_eq(vitals, &old.vitals)
-}
-
-/// The names of a plan, sorted.
-fn names(plan: &Plan) -> Vec<Name> {
-    let specs = plan.upstreams.iter().flat_map(|upstream| &upstream.endpoints);
-    let mut names: Vec<_> = specs
-        .filter_map(|spec| match &spec.address {
-            Address::Name { host, port } => Some((Arc::clone(host), *port)),
-            Address::Ip(_) | Address::Unix(_) => None,
-        })
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    names
-}
-
-/// Resolves the names of the plan in force again and again, until it is dropped.
-#[derive(Debug)]
-pub struct Resolver {
-    registry: Registry,
-    handle: Handle,
-    /// Hung up to stop it; `None` while there has been nothing to resolve.
-    stop: Option<Sender<()>>,
-}
-
-impl Resolver {
-    /// One for this data plane.
-    pub fn new(registry: Registry, handle: Handle) -> Resolver {
-        let mut resolver = Resolver { registry, handle, stop: None };
-        resolver.follow();
-        resolver
-    }
-
-    /// Starts its thread once there is a name; call it when there is a new plan.
-    pub fn follow(&mut self) {
-        if self.stop.is_some() || names(&self.handle.observe().plan).is_empty() {
-            return;
-        }
-        let (stop, stopped) = channel();
-        let (registry, handle) = (self.registry.clone(), self.handle.clone());
-        let work = move || {
-            while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(RESOLVE_EVERY) {
-                if registry.resolve(&names(&handle.observe().plan)) {
-                    registry.republish(&handle);
-                }
-            }
-        };
-        // A look-up may hang for as long as the system's resolver likes; nobody waits for it.
-        match std::thread::Builder::new().name("resolver".to_owned()).spawn(work) {
-            Ok(_) => self.stop = Some(stop),
-            Err(error) => eprintln!("warn: names are not resolved again: no thread: {error}"),
-        }
-    }
 }
 
 #[cfg(test)]

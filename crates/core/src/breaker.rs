@@ -51,6 +51,17 @@ pub enum Gate {
     HalfOpen,
 }
 
+impl Gate {
+    /// The word used in what is shown.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Gate::Closed => "closed",
+            Gate::Open => "open",
+            Gate::HalfOpen => "half-open",
+        }
+    }
+}
+
 /// Counters of an upstream at one moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reading {

@@ -59,6 +59,18 @@ pub enum Standing {
     Drained,
 }
 
+impl Standing {
+    /// The word used in what is shown.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Standing::Ready => "ready",
+            Standing::Unhealthy => "unhealthy",
+            Standing::Ejected => "ejected",
+            Standing::Drained => "drained",
+        }
+    }
+}
+
 /// An endpoint's place in its [`Endpoints`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EndpointId(pub u16);

@@ -117,6 +117,10 @@ pub enum Kind {
     RewriteInvalid,
     /// The upstream has no endpoint at all.
     NoEndpoint,
+    /// The upstream has as many requests in flight as its breaker allows.
+    UpstreamAtCap,
+    /// The upstream's breaker is open.
+    BreakerOpen,
     /// All endpoints are at their cap.
     EndpointsAtCap,
     /// The endpoint refused the connection.
@@ -304,6 +308,20 @@ impl Kind {
                 "destination_unavailable",
                 "no-endpoint",
                 "the upstream has no endpoint",
+            ),
+            Kind::UpstreamAtCap => facts(
+                Gateway,
+                503,
+                "connection_limit_reached",
+                "upstream-at-cap",
+                "the upstream is at its limit of requests in flight",
+            ),
+            Kind::BreakerOpen => facts(
+                Gateway,
+                503,
+                "destination_unavailable",
+                "breaker-open",
+                "the upstream's circuit breaker is open",
             ),
             Kind::EndpointsAtCap => facts(
                 Gateway,

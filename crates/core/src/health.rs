@@ -37,11 +37,6 @@ pub enum Check {
     },
     /// A connection that opens.
     Connect,
-    /// `grpc.health.v1.Health/Check` of this service; empty asks for the server as a whole.
-    Grpc {
-        /// The service.
-        service: Box<str>,
-    },
 }
 
 /// What is known of an endpoint.

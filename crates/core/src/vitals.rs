@@ -200,9 +200,14 @@ impl UpstreamVitals {
         self.in_flight.0.load(Relaxed)
     }
 
-    /// A request was given to an endpoint.
-    pub fn enter(&self) {
-        self.in_flight.0.fetch_add(1, Relaxed);
+    /// Counts a request in unless `most` are in flight already.
+    pub fn try_enter(&self, most: Option<u32>) -> bool {
+        let Some(most) = most else {
+            self.in_flight.0.fetch_add(1, Relaxed);
+            return true;
+        };
+        let enter = |taken: u32| (taken < most).then_some(taken + 1);
+        self.in_flight.0.fetch_update(Relaxed, Relaxed, enter).is_ok()
     }
 
     /// A request's answer ended.
@@ -218,6 +223,15 @@ impl UpstreamVitals {
             Gate::HalfOpen => GATE_OPEN.saturating_add(probes),
         };
         self.gate.0.store(word, Relaxed);
+    }
+
+    /// What exchanges are told. A half-open breaker that has let its requests pass shows as open.
+    pub fn gate(&self) -> Gate {
+        match self.gate.0.load(Relaxed) {
+            GATE_CLOSED => Gate::Closed,
+            GATE_OPEN => Gate::Open,
+            _ => Gate::HalfOpen,
+        }
     }
 
     /// Whether the breaker lets one more request pass; takes its place where those are counted.

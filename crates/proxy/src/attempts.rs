@@ -1,10 +1,13 @@
 //! Which attempts may follow one that failed.
 
 use crate::admit::Admitted;
+use gatehouse_core::chance::Chance;
 use gatehouse_core::endpoints::{EndpointId, Tried};
 use gatehouse_core::failure::{Failure, Kind};
 use gatehouse_core::message::{BodyLength, RequestHead};
 use gatehouse_core::plan::Retry;
+use gatehouse_core::vitals::UpstreamVitals;
+use std::time::Duration;
 
 /// An attempt that failed before an answer began.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +40,10 @@ pub(crate) struct Attempts {
     tried: Tried,
     repeatable: bool,
     fresh: bool,
+    /// Whether the next attempt is one to wait before.
+    waits: bool,
+    /// Retries after attempts that have reached an endpoint.
+    reached: u32,
 }
 
 impl Attempts {
@@ -51,6 +58,8 @@ impl Attempts {
             tried: Tried::default(),
             repeatable: repeatable && !head.asks_upgrade(),
             fresh: false,
+            waits: false,
+            reached: 0,
         }
     }
 
@@ -70,8 +79,9 @@ impl Attempts {
     }
 
     /// Allows another attempt, or gives the failure back. A refused connection does not count
-    /// while there is an endpoint that was not tried yet.
-    pub fn allow(&mut self, lost: Lost) -> Result<(), Failure> {
+    /// while there is an endpoint that was not tried yet, and never against the budget: it has
+    /// cost the upstream nothing.
+    pub fn allow(&mut self, lost: Lost, upstream: &UpstreamVitals) -> Result<(), Failure> {
         self.untried = self.untried.saturating_sub(1);
         let kind = lost.failure.kind;
         let refused = matches!(kind, Kind::ConnectRefused | Kind::ConnectFailed);
@@ -85,13 +95,53 @@ impl Attempts {
                 Kind::UpstreamClosed | Kind::UpstreamWriteFailed => {
                     self.retry.on_reset && self.repeatable
                 }
+                Kind::UpstreamFirstByteTimeout => self.retry.on_timeout && self.repeatable,
                 _ => false,
-            };
+            }
+            && (refused || upstream.try_retry());
         let Some(endpoint) = lost.endpoint.filter(|_| allowed) else { return Err(lost.failure) };
-        self.left = self.left.saturating_sub(1);
-        self.tried.add(endpoint);
+        // After a refusal another endpoint is asked at once, and a timeout was a wait already.
+        self.follow(endpoint, matches!(kind, Kind::UpstreamClosed | Kind::UpstreamWriteFailed));
         // One kept connection has died: the others are likely to be as old.
         self.fresh |= kind == Kind::UpstreamClosed;
         Ok(())
     }
+
+    /// Whether an answer with this status is thrown away for another attempt.
+    pub fn goes_on_after(
+        &mut self,
+        status: u16,
+        endpoint: EndpointId,
+        upstream: &UpstreamVitals,
+    ) -> bool {
+        let wanted = self.retry.on_statuses.contain(status) && self.repeatable && self.left > 0;
+        let goes_on = wanted && upstream.try_retry();
+        if goes_on {
+            self.follow(endpoint, true);
+        }
+        goes_on
+    }
+
+    fn follow(&mut self, endpoint: EndpointId, waits: bool) {
+        self.left = self.left.saturating_sub(1);
+        self.tried.add(endpoint);
+        self.waits = waits;
+        self.reached = self.reached.saturating_add(u32::from(waits));
+    }
+
+    /// How long to wait before the attempt that was allowed last: exponential, the upper half of
+    /// it drawn by lot, so that those who failed together do not come again together. The first
+    /// to go after a dead kept connection goes at once: that says little of the endpoint.
+    pub fn backoff(&self, chance: &mut Chance) -> Duration {
+        let doublings = self.reached.saturating_sub(1).min(DOUBLINGS_MAX);
+        let most = self.retry.backoff * (1 << doublings);
+        if !self.waits || most.is_zero() || (self.fresh && self.reached == 1) {
+            return Duration::ZERO;
+        }
+        let micros = u32::try_from(most.as_micros() / 2).unwrap_or(u32::MAX);
+        most / 2 + Duration::from_micros(u64::from(chance.below(micros.max(1))))
+    }
 }
+
+/// How often a backoff doubles.
+const DOUBLINGS_MAX: u32 = 10;

@@ -1,6 +1,7 @@
 //! One client connection between its exchanges.
 
 use crate::worker::Worker;
+use gatehouse_core::failure::{Failure, Kind, Step};
 use gatehouse_core::moment::Moment;
 use gatehouse_core::plan::{ClientLimits, ListenerId, ListenerPlan};
 use gatehouse_wire::pump::poll_write_all;
@@ -175,6 +176,24 @@ impl Client {
             Poll::Ready(read) => Poll::Ready(read.is_ok_and(|count| count > 0)),
             Poll::Pending if worker.draining.get() => Poll::Ready(false),
             Poll::Pending => timer.poll_until(cx, deadline).map(|()| false),
+        })
+        .await
+    }
+
+    /// Waits before another attempt, while the client is still there and there is time left.
+    pub async fn pauses(&mut self, pause: Duration, total: Option<Moment>) -> Result<(), Failure> {
+        let until = now().after(pause);
+        let late = total.filter(|total| *total < until);
+        let (io, timer) = (&mut self.io, &mut self.timer);
+        poll_fn(|cx| {
+            if io.poll_gone(cx).is_ready() {
+                return Poll::Ready(Err(Failure::new(Step::Receive, Kind::ClientGone)));
+            }
+            let over = match late {
+                Some(_) => Err(Failure::new(Step::Receive, Kind::TotalTimeout)),
+                None => Ok(()),
+            };
+            timer.poll_until(cx, late.unwrap_or(until)).map(|()| over)
         })
         .await
     }

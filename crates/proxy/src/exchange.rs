@@ -57,9 +57,19 @@ async fn carry(
     let outbound = send::rewrite(worker, client, &mut heads.request, &admitted)?;
     let mut attempts = Attempts::new(&admitted, &heads.request);
     let answered = loop {
+        let vitals = admitted.upstream_view().endpoints.vitals();
         match attempt(worker, client, desk, &admitted, outbound, &attempts, trace).await {
-            Ok(answered) => break answered,
-            Err(lost) => attempts.allow(lost)?,
+            Ok(answered) => {
+                let (status, endpoint) = (desk.heads.answer.status, answered.lease.pick().id());
+                if !attempts.goes_on_after(status, endpoint, vitals) {
+                    break answered;
+                }
+            }
+            Err(lost) => attempts.allow(lost, vitals)?,
+        }
+        let pause = attempts.backoff(&mut worker.chance.borrow_mut());
+        if !pause.is_zero() {
+            client.pauses(pause, trace.total_deadline(&admitted.forward().timeouts)).await?;
         }
     };
     respond::respond(worker, client, desk, &admitted, answered, trace).await

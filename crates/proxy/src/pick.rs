@@ -42,6 +42,20 @@ impl Drop for Pick {
     }
 }
 
+fn none_to_pick(kind: Kind) -> Lost {
+    Lost::for_good(Failure::new(Step::Pick, kind))
+}
+
+/// Counts the request into its upstream, where the breaker lets it.
+fn enter(upstream: &UpstreamView, admitted: &Admitted<'_>) -> Result<(), Lost> {
+    let vitals = upstream.endpoints.vitals();
+    if !vitals.passes_gate() {
+        return Err(none_to_pick(Kind::BreakerOpen));
+    }
+    let most = admitted.upstream_plan().breaker.and_then(|breaker| breaker.in_flight_max);
+    if vitals.try_enter(most) { Ok(()) } else { Err(none_to_pick(Kind::UpstreamAtCap)) }
+}
+
 /// Chooses an endpoint.
 pub(crate) fn pick(
     worker: &Worker,
@@ -53,6 +67,7 @@ pub(crate) fn pick(
 ) -> Result<Pick, Lost> {
     let upstream = admitted.upstream_view();
     trace.upstream = Some(admitted.upstream());
+    enter(upstream, admitted)?;
     let mut chance = worker.chance.borrow_mut();
     let ip = client_text(client, head);
     let mut ask = Ask {
@@ -62,13 +77,12 @@ pub(crate) fn pick(
         tried: attempts.tried(),
     };
     let id = upstream.endpoints.pick(&mut ask).map_err(|none| {
-        let kind = match none {
+        upstream.endpoints.vitals().leave();
+        none_to_pick(match none {
             NoPick::Empty => Kind::NoEndpoint,
             NoPick::AtCap => Kind::EndpointsAtCap,
-        };
-        Lost::for_good(Failure::new(Step::Pick, kind))
+        })
     })?;
-    upstream.endpoints.vitals().enter();
     let pick = Pick { upstream: Rc::clone(upstream), id };
     pick.endpoint().vitals.count_pick();
     trace.endpoint = Some(id);

@@ -16,6 +16,7 @@ use gatehouse_wire::h1::{AnswerError, encode, response};
 use gatehouse_wire::timer::now;
 use std::future::poll_fn;
 use std::task::Poll;
+use std::time::Duration;
 
 /// Interim answers one exchange may have; an origin that sends more is not going to answer.
 const INTERIM_MAX: u8 = 16;
@@ -34,10 +35,14 @@ pub(crate) async fn receive(
     trace: &mut Trace,
 ) -> Result<Answered, Lost> {
     let timeouts = &admitted.forward().timeouts;
+    let first_byte = match admitted.upstream_plan().retry.try_timeout {
+        Some(one) => timeouts.first_byte.min(one),
+        None => timeouts.first_byte,
+    };
     let mut interim = 0;
     let outcome = loop {
         let until = trace.total_deadline(timeouts);
-        match head(client, desk, &mut lease, timeouts, until).await {
+        match head(client, desk, &mut lease, first_byte, until).await {
             Err(failure) => break Err(failure),
             Ok(()) if !(100..200).contains(&desk.heads.answer.status) => break Ok(()),
             Ok(()) if desk.heads.answer.status == 101 => {
@@ -65,6 +70,7 @@ pub(crate) async fn receive(
         Ok(()) => {
             trace.answered = Some(now);
             vitals.observe(now.since(trace.read.unwrap_or(trace.started)), now);
+            vitals.count_answer(desk.heads.answer.status);
             Ok(Answered { lease })
         }
         Err(failure) => {
@@ -72,7 +78,9 @@ pub(crate) async fn receive(
                 vitals.count_failure();
             }
             let untouched = interim == 0 && desk.upload.is_intact();
-            let intact = untouched && failure.kind == Kind::UpstreamClosed;
+            let silent =
+                matches!(failure.kind, Kind::UpstreamClosed | Kind::UpstreamFirstByteTimeout);
+            let intact = untouched && silent;
             Err(Lost { failure, endpoint: Some(lease.pick().id()), intact })
         }
     }
@@ -83,7 +91,7 @@ async fn head(
     client: &mut Client,
     desk: &mut Desk,
     lease: &mut Lease,
-    timeouts: &Timeouts,
+    first_byte: Duration,
     until: Option<Moment>,
 ) -> Result<(), Failure> {
     let Desk { heads, upload, .. } = desk;
@@ -108,7 +116,7 @@ async fn head(
             UploadState::Active => upload.deadline(),
             UploadState::Done | UploadState::Refused | UploadState::Broken => {
                 let late = Failure::new(Step::Receive, Kind::UpstreamFirstByteTimeout);
-                (upload.quiet_since().after(timeouts.first_byte), late)
+                (upload.quiet_since().after(first_byte), late)
             }
         };
         if let Some(until) = until.filter(|until| *until < deadline) {

@@ -4,6 +4,9 @@
 //! most [`SERIES_MAX`] of each are shown; the rest are added up as `(other)`.
 
 use super::Shown;
+use gatehouse_core::breaker::Gate;
+use gatehouse_core::endpoints::{Endpoint, Standing};
+use gatehouse_core::vitals::UpstreamVitals;
 use gatehouse_proxy::meters::{LATENCY_BOUNDS_US, RouteMeter, WorkerMeters};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -175,22 +178,31 @@ fn seconds(us: u64) -> String {
 }
 
 fn upstreams(seen: &gatehouse_proxy::gate::Observation, out: &mut String) {
-    type Pick = fn(&gatehouse_core::vitals::EndpointVitals) -> u64;
-    let families: [(&str, &str, &str, Pick); 5] = [
-        ("endpoint_requests_in_flight", "gauge", "Requests in flight.", |vitals| {
-            u64::from(vitals.in_flight())
+    type Pick = fn(&Endpoint) -> u64;
+    let families: [(&str, &str, &str, Pick); 7] = [
+        ("endpoint_requests_in_flight", "gauge", "Requests in flight.", |one| {
+            u64::from(one.vitals.in_flight())
         }),
-        ("endpoint_connections", "gauge", "Connections open, idle ones included.", |vitals| {
-            u64::from(vitals.connections())
+        ("endpoint_connections", "gauge", "Connections open, idle ones included.", |one| {
+            u64::from(one.vitals.connections())
         }),
-        ("endpoint_requests_total", "counter", "Requests given to it, retries included.", |v| {
-            v.picked()
+        (
+            "endpoint_ready",
+            "gauge",
+            "1 where it is neither unhealthy, ejected nor drained.",
+            |one| u64::from(one.standing == Standing::Ready),
+        ),
+        ("endpoint_requests_total", "counter", "Requests given to it, retries included.", |one| {
+            one.vitals.picked()
         }),
-        ("endpoint_failures_total", "counter", "Exchanges that failed by its fault.", |v| {
-            v.failed()
+        ("endpoint_failures_total", "counter", "Exchanges that failed by its fault.", |one| {
+            one.vitals.failed()
         }),
-        ("endpoint_connect_failures_total", "counter", "Connections not opened.", |vitals| {
-            vitals.connect_failed()
+        ("endpoint_connect_failures_total", "counter", "Connections not opened.", |one| {
+            one.vitals.connect_failed()
+        }),
+        ("endpoint_error_statuses_total", "counter", "Answers with a status from 500 on.", |one| {
+            one.vitals.error_statuses()
         }),
     ];
     for (name, kind, help, pick) in families {
@@ -200,9 +212,28 @@ fn upstreams(seen: &gatehouse_proxy::gate::Observation, out: &mut String) {
         });
         for (upstream, endpoint) in each.take(SERIES_MAX) {
             let (upstream, text) = (label(upstream), label(&endpoint.text));
-            let value = pick(&endpoint.vitals);
+            let value = pick(endpoint);
             let _ =
                 writeln!(out, "gatehouse_{name}{{upstream={upstream},endpoint={text}}} {value}");
+        }
+    }
+    type PickWhole = fn(&UpstreamVitals) -> u64;
+    let families: [(&str, &str, &str, PickWhole); 3] = [
+        ("upstream_breaker_open", "gauge", "1 where its breaker is open or half open.", |vitals| {
+            u64::from(vitals.gate() != Gate::Closed)
+        }),
+        ("upstream_retries_total", "counter", "Retries its budget has paid for.", |vitals| {
+            vitals.retries()
+        }),
+        ("upstream_retries_denied_total", "counter", "Retries beyond its budget.", |vitals| {
+            vitals.retries_denied()
+        }),
+    ];
+    for (name, kind, help, pick) in families {
+        family(out, name, kind, help);
+        for (plan, endpoints) in seen.plan.upstreams.iter().zip(&seen.endpoints).take(SERIES_MAX) {
+            let (upstream, value) = (label(&plan.name), pick(endpoints.vitals()));
+            let _ = writeln!(out, "gatehouse_{name}{{upstream={upstream}}} {value}");
         }
     }
 }

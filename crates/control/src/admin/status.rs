@@ -158,14 +158,26 @@ fn upstreams(seen: &Observation) -> Json {
                 ("address", Json::text(address)),
                 ("weight", Json::Count(endpoint.weight.into())),
                 ("backup", Json::Flag(endpoint.backup)),
+                ("standing", Json::text(endpoint.standing.word())),
                 ("drained", Json::Flag(endpoint.standing == Standing::Drained)),
+                ("warmth_percent", Json::Count(endpoint.warmth.into())),
                 ("in_flight", Json::Count(vitals.in_flight().into())),
                 ("connections", Json::Count(vitals.connections().into())),
                 ("requests", Json::Count(vitals.picked())),
                 ("failures", Json::Count(vitals.failed())),
                 ("connect_failures", Json::Count(vitals.connect_failed())),
+                ("error_statuses", Json::Count(vitals.error_statuses())),
             ])
         });
-        Json::object([("name", Json::text(&*plan.name)), ("endpoints", Json::list(each))])
+        let vitals = endpoints.vitals();
+        Json::object([
+            ("name", Json::text(&*plan.name)),
+            ("in_flight", Json::Count(vitals.in_flight().into())),
+            ("breaker", Json::text(vitals.gate().word())),
+            ("panics", Json::Flag(endpoints.panics())),
+            ("retries", Json::Count(vitals.retries())),
+            ("retries_denied", Json::Count(vitals.retries_denied())),
+            ("endpoints", Json::list(each)),
+        ])
     }))
 }

@@ -275,6 +275,7 @@ fn written(shape: &'static Shape, text: &str) -> Result<Value, Mismatch> {
             }
             value => Ok(Value::Bytes(value)),
         },
+        Shape::Share => Ok(Value::Number(units::share(text)?)),
         Shape::ByteRate { max } => match units::byte_rate(text)? {
             value if value > max => {
                 Err(bad(format!("{text} is out of bounds: at most {}/s", units::show_size(max))))
@@ -367,6 +368,7 @@ fn takes_string(shape: &Shape) -> bool {
         | Shape::Words(_)
         | Shape::Duration { .. }
         | Shape::Bytes { .. }
+        | Shape::Share
         | Shape::ByteRate { .. } => true,
         Shape::Either(shapes) => shapes.iter().any(takes_string),
         Shape::Many { of } => takes_string(of),
@@ -402,6 +404,7 @@ pub(crate) fn expected(shape: &Shape) -> String {
         }
         Shape::Duration { .. } => "a duration in quotes".to_owned(),
         Shape::Bytes { .. } => "a size".to_owned(),
+        Shape::Share => "a share in quotes".to_owned(),
         Shape::ByteRate { .. } => "a rate of bytes in quotes".to_owned(),
         Shape::Table(section) => format!("{} (a table)", section.noun),
         Shape::Map { .. } => "a table".to_owned(),

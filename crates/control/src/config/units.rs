@@ -1,4 +1,4 @@
-//! Durations, sizes and rates as an operator writes them.
+//! Durations, sizes, shares and rates as an operator writes them.
 
 use std::time::Duration;
 
@@ -42,6 +42,21 @@ pub(crate) fn byte_rate(text: &str) -> Result<u64, UnitFault> {
             reason: format!("`{text}` is not a rate of bytes: it does not end in /s"),
             hint: size(text).ok().map(|_| format!("write \"{text}/s\"")),
         }),
+    }
+}
+
+/// A share of a whole: `20%`, `0.5%`; 0.0 to 1.0.
+pub(crate) fn share(text: &str) -> Result<f64, UnitFault> {
+    let bad = |reason: String, hint: &str| UnitFault { reason, hint: Some(hint.to_owned()) };
+    let Some(number) = text.strip_suffix('%') else {
+        let reason = format!("`{text}` is not a share: it does not end in %");
+        return Err(bad(reason, "write \"20%\""));
+    };
+    let plain = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    match number.parse::<f64>() {
+        Ok(percent) if plain && percent <= 100.0 => Ok(percent / 100.0),
+        Ok(_) if plain => Err(bad(format!("{text} is out of bounds"), "0% to 100%")),
+        Ok(_) | Err(_) => Err(bad(format!("`{text}` is not a share"), "write \"20%\"")),
     }
 }
 
@@ -130,6 +145,16 @@ mod tests {
         assert_eq!(size("16kib").unwrap_err().hint.as_deref(), Some("write \"16KiB\""));
         assert_eq!(byte_rate("1KiB/s"), Ok(1024));
         assert_eq!(byte_rate("1KiB").unwrap_err().hint.as_deref(), Some("write \"1KiB/s\""));
+    }
+
+    #[test]
+    fn shares_are_percents() {
+        for (text, expected) in [("20%", 0.2), ("0%", 0.0), ("100%", 1.0), ("0.5%", 0.005)] {
+            assert_eq!(share(text), Ok(expected), "{text}");
+        }
+        for text in ["20", "-1%", "101%", "%", "inf%", "1e1%", "x%", "1.2.3%", " 5%"] {
+            assert!(share(text).is_err(), "{text}");
+        }
     }
 
     #[test]

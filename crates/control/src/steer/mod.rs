@@ -11,7 +11,8 @@ pub(crate) mod watch;
 
 use crate::access_log::AccessLog;
 use crate::admin::{Admin, Door, Shown};
-use crate::registry::{Duty, Named, Registry, Resolver};
+use crate::registry::{Duty, Named, Registry};
+use crate::resolver::Resolver;
 use crate::supervisor::{Supervisor, Word};
 use facts::Facts;
 use gatehouse_proxy::gate::{Gate, Signal, Signals};

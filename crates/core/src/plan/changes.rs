@@ -193,11 +193,26 @@ fn left(old: usize, of: &[Option<usize>]) -> impl Iterator<Item = usize> {
 
 /// Settings of an upstream beside its name and its endpoints.
 fn same_upstream(old: &UpstreamPlan, new: &UpstreamPlan) -> bool {
-    let UpstreamPlan { name: _, endpoints: _, balance, hash, retry, keepalive } = new;
+    let UpstreamPlan {
+        name: _,
+        endpoints: _,
+        balance,
+        hash,
+        retry,
+        keepalive,
+        health,
+        outlier,
+        breaker,
+        slow_start,
+    } = new;
     *balance == old.balance
         && *hash == old.hash
         && *retry == old.retry
         && *keepalive == old.keepalive
+        && *health == old.health
+        && *outlier == old.outlier
+        && *breaker == old.breaker
+        && *slow_start == old.slow_start
 }
 
 /// Whether two routes ask and do the same; their names are looked at by whoever pairs them.

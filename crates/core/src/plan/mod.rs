@@ -19,7 +19,7 @@ pub use route::{
     TemplateFacts, TemplateFault, Timeouts,
 };
 pub use upstream::{
-    Balance, EndpointSpec, HashBy, Keepalive, Retry, Ring, UpstreamId, UpstreamPlan,
+    Balance, EndpointSpec, HashBy, Keepalive, Retry, RetryStatuses, Ring, UpstreamId, UpstreamPlan,
 };
 
 use crate::route::{RouteRule, RouteTie, Router};

@@ -1,6 +1,10 @@
-//! A named set of endpoints, and how to choose among them.
+//! A named set of endpoints, how to choose among them, and how their failures are met.
 
 use crate::address::Address;
+use crate::breaker::BreakerRule;
+use crate::health::HealthRule;
+use crate::outlier::OutlierRule;
+use crate::retry_budget::RetryBudget;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,7 +78,7 @@ pub enum HashBy {
 }
 
 /// When a request is tried again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Retry {
     /// How many further times, 0 to 10.
     pub attempts: u8,
@@ -82,11 +86,61 @@ pub struct Retry {
     pub on_connect: bool,
     /// After a connection died before an answer began; only what may be repeated.
     pub on_reset: bool,
+    /// After an attempt took longer than `try_timeout`, or than the first byte may take; only what
+    /// may be repeated.
+    pub on_timeout: bool,
+    /// After an answer with one of these statuses; only what may be repeated.
+    pub on_statuses: RetryStatuses,
+    /// How long one attempt may take until its answer begins; `None` is as long as the route
+    /// allows.
+    pub try_timeout: Option<Duration>,
+    /// The wait before the first retry to an upstream that was reached; doubles with each, and
+    /// half of it is drawn by lot. Zero does not wait.
+    pub backoff: Duration,
+    /// The share of requests that may be retries, refused connections not counted.
+    pub budget: RetryBudget,
 }
 
 impl Default for Retry {
     fn default() -> Retry {
-        Retry { attempts: 2, on_connect: true, on_reset: true }
+        Retry {
+            attempts: 2,
+            on_connect: true,
+            on_reset: true,
+            on_timeout: false,
+            on_statuses: RetryStatuses::default(),
+            try_timeout: None,
+            backoff: Duration::from_millis(25),
+            budget: RetryBudget::default(),
+        }
+    }
+}
+
+/// Statuses that a request may be tried again after.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RetryStatuses(u8);
+
+impl RetryStatuses {
+    /// The statuses there can be.
+    pub const ALL: [u16; 5] = [429, 500, 502, 503, 504];
+
+    /// None of them.
+    pub const NONE: RetryStatuses = RetryStatuses(0);
+
+    fn bit(status: u16) -> u8 {
+        let place = RetryStatuses::ALL.iter().position(|one| *one == status);
+        place.map_or(0, |place| 1 << place)
+    }
+
+    /// These and one more; any but [`RetryStatuses::ALL`] is none.
+    #[must_use]
+    pub fn with(self, status: u16) -> RetryStatuses {
+        RetryStatuses(self.0 | RetryStatuses::bit(status))
+    }
+
+    /// Whether this is one of them.
+    pub fn contain(self, status: u16) -> bool {
+        self.0 != 0 && self.0 & RetryStatuses::bit(status) != 0
     }
 }
 
@@ -120,4 +174,30 @@ pub struct UpstreamPlan {
     pub retry: Retry,
     /// What is kept open between requests.
     pub keepalive: Keepalive,
+    /// How endpoints are checked; `None` checks none.
+    pub health: Option<HealthRule>,
+    /// When an endpoint is left out for what real traffic says of it; `None` never.
+    pub outlier: Option<OutlierRule>,
+    /// When the upstream as a whole is not asked; `None` always asks it.
+    pub breaker: Option<BreakerRule>,
+    /// How long an endpoint that came back is given less than its share; zero is not at all.
+    pub slow_start: Duration,
+}
+
+impl UpstreamPlan {
+    /// An upstream of these endpoints, all else as it is where nothing was written.
+    pub fn of(name: &str, endpoints: Vec<EndpointSpec>) -> UpstreamPlan {
+        UpstreamPlan {
+            name: name.into(),
+            endpoints,
+            balance: Balance::default(),
+            hash: HashBy::ClientIp,
+            retry: Retry::default(),
+            keepalive: Keepalive::default(),
+            health: None,
+            outlier: Some(OutlierRule::default()),
+            breaker: None,
+            slow_start: Duration::ZERO,
+        }
+    }
 }

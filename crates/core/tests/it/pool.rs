@@ -75,7 +75,7 @@ impl Pool {
         let mut ask = Ask { now: self.now, chance: &mut self.chance, key, tried: self.tried };
         let picked = self.endpoints.pick(&mut ask);
         if picked.is_ok() {
-            self.endpoints.vitals().enter();
+            assert!(self.endpoints.vitals().try_enter(None));
         }
         picked
     }

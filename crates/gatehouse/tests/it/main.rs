@@ -26,3 +26,4 @@ mod storm;
 mod systemd;
 mod watch;
 mod websocket;
+mod wellness;

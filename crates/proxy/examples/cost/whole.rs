@@ -5,9 +5,8 @@ use crate::heads::{ANSWER, ANSWER_BODY_BYTES, BROWSER};
 use gatehouse_core::address::{Address, Bind};
 use gatehouse_core::endpoints::{Endpoint, Endpoints, Standing};
 use gatehouse_core::plan::{
-    Action, Balance, ClientLimits, Edits, EndpointSpec, Forward, HashBy, Keepalive, ListenerPlan,
-    LogFormat, PathMode, Plan, PlanParts, Retry, RoutePlan, Target, Timeouts, UpstreamId,
-    UpstreamPlan,
+    Action, Balance, ClientLimits, Edits, EndpointSpec, Forward, ListenerPlan, LogFormat, PathMode,
+    Plan, PlanParts, RoutePlan, Target, Timeouts, UpstreamId, UpstreamPlan,
 };
 use gatehouse_core::route::{ListenerSet, PathRule, Rewrite, RouteRule};
 use gatehouse_core::vitals::UpstreamVitals;
@@ -135,14 +134,7 @@ fn plan(access_log: bool) -> Option<Plan> {
         connections_max: None,
         backup: false,
     };
-    let upstream = UpstreamPlan {
-        name: "origins".into(),
-        endpoints: vec![endpoint],
-        balance: Balance::RoundRobin,
-        hash: HashBy::ClientIp,
-        retry: Retry::default(),
-        keepalive: Keepalive::default(),
-    };
+    let upstream = UpstreamPlan::of("origins", vec![endpoint]);
     let listener = ListenerPlan {
         name: "web".into(),
         bind: Bind::Ip(GATEWAY.into()),

@@ -5,7 +5,7 @@ use gatehouse_core::address::{Address, Bind};
 use gatehouse_core::endpoints::{Endpoint, Endpoints, Standing};
 use gatehouse_core::message::MethodSet;
 use gatehouse_core::plan::{
-    Action, Balance, ClientLimits, Edits, EndpointSpec, Forward, HashBy, Keepalive, ListenerPlan,
+    Action, Balance, ClientLimits, Edits, EndpointSpec, Forward, Keepalive, ListenerPlan,
     LogFormat, PathMode, Plan, PlanParts, Retry, Ring, RoutePlan, Target, Timeouts, UpstreamId,
     UpstreamPlan,
 };
@@ -32,6 +32,7 @@ pub struct Setup {
     pub request_edits: Edits,
     pub response_edits: Edits,
     pub retry: Retry,
+    pub breaker: Option<gatehouse_core::breaker::BreakerRule>,
     pub keepalive: Keepalive,
     pub action: Option<Action>,
     pub path: PathRule,
@@ -49,6 +50,7 @@ impl Default for Setup {
             request_edits: Edits::default(),
             response_edits: Edits::default(),
             retry: Retry::default(),
+            breaker: None,
             keepalive: Keepalive::default(),
             action: None,
             path: PathRule::Prefix("".into()),
@@ -133,12 +135,10 @@ fn plan(setup: Setup) -> Plan {
             body_bytes_max: None,
         }],
         upstreams: vec![UpstreamPlan {
-            name: "origins".into(),
-            endpoints: specs.collect(),
-            balance: Balance::RoundRobin,
-            hash: HashBy::ClientIp,
             retry: setup.retry,
             keepalive: setup.keepalive,
+            breaker: setup.breaker,
+            ..UpstreamPlan::of("origins", specs.collect())
         }],
         drain: Duration::from_secs(10),
         access_log: Some(LogFormat::Json),

@@ -3,7 +3,8 @@
 
 use crate::bench::{Line, Setup, endpoints, origin_address, sticky_endpoints, with};
 use crate::talk::{Talk, field, get, limited, ok, pass};
-use gatehouse_core::plan::Retry;
+use gatehouse_core::breaker::{BreakerRule, Gate};
+use gatehouse_core::plan::{Retry, RetryStatuses};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -123,7 +124,7 @@ fn a_refused_connection_does_not_pass_over_kept_ones() {
 
 #[test]
 fn retries_that_are_switched_off_do_not_happen() {
-    let retry = Retry { attempts: 5, on_connect: false, on_reset: false };
+    let retry = Retry { attempts: 5, on_connect: false, on_reset: false, ..Retry::default() };
     with(Setup { retry, ..setup(2) }, async |bench| {
         let mut client = bench.client();
         client.say(get("/")).await;
@@ -279,5 +280,148 @@ fn endpoints_that_come_and_go_under_load_never_give_a_wrong_answer() {
         }
         bench.gate.set_endpoints(Arc::clone(&bench.endpoints));
         bench.gate.drop_idle();
+    });
+}
+
+/// A retry rule after this status, which waits for nothing.
+fn after_503() -> Retry {
+    let on_statuses = RetryStatuses::NONE.with(503);
+    Retry { on_statuses, backoff: Duration::ZERO, ..Retry::default() }
+}
+
+const BUSY: &str = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\nbusy";
+
+#[test]
+fn a_status_the_rule_names_moves_to_the_next_endpoint() {
+    with(Setup { retry: after_503(), ..setup(2) }, async |bench| {
+        let (mut one, mut two, mut client) = (bench.origin(1), bench.origin(2), bench.client());
+        client.say(get("/")).await;
+        let mut first = limited(one.accept(), "a request").await;
+        first.hear_head().await;
+        first.say(BUSY).await;
+        let mut second = limited(two.accept(), "a second try").await;
+        second.hear_head().await;
+        second.say(ok("two")).await;
+        assert_eq!(client.hear_message().await.1, "two");
+        assert!(bench.log().contains("\"attempts\":2"));
+    });
+}
+
+#[test]
+fn a_status_is_passed_on_where_no_further_try_is_allowed() {
+    for (request, retry, budget) in [
+        (get("/"), Retry { attempts: 0, ..after_503() }, 100),
+        (get("/"), Retry { on_statuses: RetryStatuses::NONE, ..after_503() }, 100),
+        (get("/"), after_503(), 0),
+        (with_method("POST"), after_503(), 100),
+    ] {
+        with(Setup { retry, ..setup(2) }, async |bench| {
+            bench.endpoints.vitals().allow_retries(budget);
+            let (mut one, mut client) = (bench.origin(1), bench.client());
+            client.say(&request).await;
+            let mut first = limited(one.accept(), "a request").await;
+            first.hear_head().await;
+            first.say(BUSY).await;
+            let (head, body) = client.hear_message().await;
+            assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+            assert_eq!(body, "busy");
+        });
+    }
+}
+
+#[test]
+fn a_refused_connection_needs_no_budget() {
+    with(setup(2), async |bench| {
+        bench.endpoints.vitals().allow_retries(0);
+        let (mut origin, mut client) = (bench.origin(2), bench.client());
+        client.say(get("/")).await;
+        let mut at_origin = limited(origin.accept(), "a request").await;
+        at_origin.hear_head().await;
+        at_origin.say(ok("two")).await;
+        assert_eq!(client.hear_message().await.1, "two");
+        assert_eq!(bench.endpoints.vitals().retries(), 0);
+    });
+}
+
+#[test]
+fn an_attempt_that_is_silent_for_too_long_moves_on_where_the_rule_says_so() {
+    for (on_timeout, expected) in [(true, "HTTP/1.1 200 "), (false, "HTTP/1.1 504 ")] {
+        let try_timeout = Some(Duration::from_millis(500));
+        let retry = Retry { on_timeout, try_timeout, ..Retry::default() };
+        with(Setup { retry, ..setup(2) }, async |bench| {
+            let (mut one, mut two, mut client) = (bench.origin(1), bench.origin(2), bench.client());
+            let clock = crate::talk::Clock::start();
+            client.say(get("/")).await;
+            let mut first = limited(one.accept(), "a request").await;
+            first.hear_head().await;
+            if on_timeout {
+                let mut second = limited(two.accept(), "a second try").await;
+                second.hear_head().await;
+                second.say(ok("two")).await;
+            }
+            let (head, _) = client.hear_message().await;
+            clock.has_passed(Duration::from_millis(500));
+            assert!(head.starts_with(expected), "{head}");
+        });
+    }
+}
+
+#[test]
+fn the_second_retry_waits_and_twice_as_long_as_the_first() {
+    let retry = Retry { backoff: Duration::from_millis(400), attempts: 3, ..after_503() };
+    with(Setup { retry, ..setup(1) }, async |bench| {
+        let (mut origin, mut client) = (bench.origin(1), bench.client());
+        client.say(get("/")).await;
+        let mut at_origin = origin.accept().await;
+        for most in [400, 800, 1600].map(Duration::from_millis) {
+            at_origin.hear_head().await;
+            at_origin.say(BUSY).await;
+            let clock = crate::talk::Clock::start();
+            at_origin = origin.accept().await;
+            let waited = clock.passed();
+            assert!(waited >= most / 2 && waited <= most + Duration::from_millis(3), "{waited:?}");
+        }
+        at_origin.hear_head().await;
+        at_origin.say(ok("one")).await;
+        assert_eq!(client.hear_message().await.1, "one");
+    });
+}
+
+#[test]
+fn a_client_that_leaves_during_a_backoff_ends_its_exchange() {
+    let retry = Retry { backoff: Duration::from_secs(9), ..after_503() };
+    with(Setup { retry, ..setup(1) }, async |bench| {
+        let (mut origin, mut client) = (bench.origin(1), bench.client());
+        client.say(get("/")).await;
+        let mut at_origin = origin.accept().await;
+        at_origin.hear_head().await;
+        at_origin.say(BUSY).await;
+        pass(Duration::from_secs(1)).await;
+        client.reset();
+        pass(Duration::from_millis(100)).await;
+        assert!(bench.log().contains("client-gone"));
+    });
+}
+
+#[test]
+fn an_upstream_at_its_limit_or_with_an_open_breaker_is_not_asked() {
+    let breaker = BreakerRule { in_flight_max: Some(1), ..BreakerRule::default() };
+    with(Setup { breaker: Some(breaker), ..setup(2) }, async |bench| {
+        let (mut origin, mut first) = (bench.origin(1), bench.client());
+        first.say(get("/")).await;
+        let mut at_origin = limited(origin.accept(), "a request").await;
+        at_origin.hear_head().await;
+        let mut second = bench.client();
+        second.say(get("/")).await;
+        let (head, _) = second.hear_message().await;
+        assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+        assert!(head.contains("connection_limit_reached"), "{head}");
+        at_origin.say(ok("one")).await;
+        assert_eq!(first.hear_message().await.1, "one");
+        bench.endpoints.vitals().set_gate(Gate::Open, 0);
+        first.say(get("/")).await;
+        let (head, _) = first.hear_message().await;
+        assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("destination_unavailable"));
+        assert_eq!(bench.endpoints.vitals().in_flight(), 0);
     });
 }

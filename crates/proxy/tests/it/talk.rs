@@ -237,6 +237,11 @@ impl Clock {
         Clock(now())
     }
 
+    /// What has passed.
+    pub fn passed(&self) -> Duration {
+        now().since(self.0)
+    }
+
     /// Asserts that exactly this much has passed; the driver's timers are good for a millisecond.
     pub fn has_passed(&self, expected: Duration) {
         let passed = now().since(self.0);

@@ -12,6 +12,7 @@ mod matcher;
 mod merge;
 mod names;
 mod pattern;
+mod resilience;
 mod route;
 mod settings;
 mod shadow;

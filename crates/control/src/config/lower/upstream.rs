@@ -1,4 +1,4 @@
-//! Upstreams: how an endpoint is chosen, when a request is tried again, what is kept open.
+//! Upstreams: how an endpoint is chosen, what is kept open.
 
 use super::super::problem::{Kind, Problem};
 use super::super::source::Place;
@@ -6,7 +6,7 @@ use super::super::tree::{Item, Table, Text, Value};
 use super::merge::Merged;
 use super::{Fault, Lower, edits};
 use gatehouse_core::endpoints::ENDPOINTS_MAX;
-use gatehouse_core::plan::{Balance, EndpointSpec, HashBy, Keepalive, Retry, Ring, UpstreamPlan};
+use gatehouse_core::plan::{Balance, EndpointSpec, HashBy, Keepalive, Ring, UpstreamPlan};
 use std::collections::HashMap;
 
 impl Lower<'_> {
@@ -27,22 +27,24 @@ impl Lower<'_> {
         let (endpoints, weight) = self.endpoints(table);
         let (balance, hash) = self.balance(table, weight);
         let retry = self.retry(table);
-        let keepalive = self.keepalive(table);
-        let name = name.into();
-        let plan = UpstreamPlan { name, endpoints, balance, hash, retry, keepalive };
+        let plan = UpstreamPlan {
+            name: name.into(),
+            endpoints,
+            balance,
+            hash,
+            retry,
+            keepalive: self.keepalive(table),
+            health: self.health(table),
+            outlier: self.outlier(table),
+            breaker: self.breaker(table),
+            slow_start: table.duration("slow-start").unwrap_or_default(),
+        };
         self.keep_upstream(plan)
     }
 
     fn broken_upstream(&mut self, name: &str, place: Place) -> usize {
         self.upstreams.add(name, place, self.report);
-        self.keep_upstream(UpstreamPlan {
-            name: name.into(),
-            endpoints: Vec::new(),
-            balance: Balance::default(),
-            hash: HashBy::ClientIp,
-            retry: Retry::default(),
-            keepalive: Keepalive::default(),
-        })
+        self.keep_upstream(UpstreamPlan::of(name, Vec::new()))
     }
 
     fn keep_upstream(&mut self, plan: UpstreamPlan) -> usize {
@@ -157,25 +159,6 @@ impl Lower<'_> {
                 HashBy::ClientIp
             }
         }
-    }
-
-    fn retry(&mut self, table: &Table) -> Retry {
-        let usual = Retry::default();
-        let small = |count: u64| u8::try_from(count).unwrap_or(u8::MAX);
-        let Some(rule) = table.table("retry") else {
-            return Retry { attempts: table.count("retry").map_or(usual.attempts, small), ..usual };
-        };
-        let attempts = rule.count("attempts").map_or(usual.attempts, small);
-        let Some(on) = rule.entry("on") else { return Retry { attempts, ..usual } };
-        let on =
-            |word| rule.texts("on").any(|on| on.text == word) || on.item.value == Value::Broken;
-        let retry = Retry { attempts, on_connect: on("connect"), on_reset: on("reset") };
-        if !retry.on_connect && !retry.on_reset && rule.list("on").is_empty() {
-            let place = rule.item("on").map_or(rule.place, |item| item.place);
-            let hint = "write `retry = 0` for no retries";
-            self.error_hint(Kind::BadValue, place, "`on` lists nothing", hint);
-        }
-        retry
     }
 
     fn keepalive(&mut self, table: &Table) -> Keepalive {

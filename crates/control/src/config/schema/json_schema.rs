@@ -8,6 +8,7 @@ const REFERENCE: &str = "^\\$\\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\\}$";
 const DURATION: &str = "^([0-9]+ *(ms|s|m|h|d)|.*\\$\\{.*)$";
 const SIZE: &str = "^([0-9]+ *(B|kB|KB|MB|GB|KiB|MiB|GiB)|.*\\$\\{.*)$";
 const BYTE_RATE: &str = "^([0-9]+ *(B|kB|KB|MB|GB|KiB|MiB|GiB)/s|.*\\$\\{.*)$";
+const SHARE: &str = "^([0-9]+(\\.[0-9]+)?%|.*\\$\\{.*)$";
 
 /// The JSON Schema of a configuration file.
 pub fn json_schema() -> String {
@@ -93,6 +94,7 @@ fn shape(shape: &Shape) -> Json {
         }
         Shape::Duration { .. } => pattern(DURATION),
         Shape::Bytes { min, max } => any(vec![whole(*min, *max), pattern(SIZE)]),
+        Shape::Share => pattern(SHARE),
         Shape::ByteRate { .. } => pattern(BYTE_RATE),
         Shape::Table(section) => {
             Json::object([("$ref", Json::text(format!("#/$defs/{}", id(section))))])

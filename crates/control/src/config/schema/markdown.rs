@@ -93,6 +93,7 @@ fn value(shape: &Shape) -> String {
             let show = crate::config::units::show_size;
             format!("size, {} to {}", show(*min), show(*max))
         }
+        Shape::Share => "share".to_owned(),
         Shape::ByteRate { .. } => "rate of bytes".to_owned(),
         Shape::Text { noun } => (*noun).to_owned(),
         Shape::Words(_) => "one of the words below".to_owned(),

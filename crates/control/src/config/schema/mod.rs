@@ -5,6 +5,7 @@
 
 mod json_schema;
 mod markdown;
+mod resilience;
 mod root;
 mod route;
 mod upstream;
@@ -62,6 +63,8 @@ pub(crate) enum Shape {
     Duration { min: Duration, max: Duration },
     /// `"16KiB"`, or a whole number of bytes.
     Bytes { min: u64, max: u64 },
+    /// `"20%"`: a share, 0 to 100 percent.
+    Share,
     /// `"128B/s"`.
     ByteRate { max: u64 },
     /// A table of these keys.
@@ -169,6 +172,7 @@ pub(crate) fn sections() -> Vec<&'static Section> {
             | Shape::Words(_)
             | Shape::Duration { .. }
             | Shape::Bytes { .. }
+            | Shape::Share
             | Shape::ByteRate { .. }
             | Shape::Later => {}
         }

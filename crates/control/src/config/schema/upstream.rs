@@ -1,6 +1,7 @@
 //! Upstreams: their endpoints, how one is chosen, when it is tried again, what is kept open.
 
-use super::{DAY, Section, Shape, Word, duration, key, later, later_word, text, word};
+use super::resilience::{BREAKER, HEALTH, OUTLIER, RETRY};
+use super::{DAY, HOUR, Section, Shape, Word, duration, key, later, later_word, text, word};
 
 /// The least and the most weight an endpoint can have.
 pub(super) const WEIGHT: (u64, u64) = (1, 65_535);
@@ -45,10 +46,37 @@ pub(super) static UPSTREAM: Section = Section {
         key("protocol", Shape::Words(PROTOCOLS), "\"h1\"", "What is spoken to its endpoints.")
             .default("\"h1\""),
         later("tls", "TLS towards its endpoints."),
-        later("health", "Active checks."),
-        later("outlier", "Leaves out endpoints that fail."),
-        later("breaker", "Stops asking an upstream that fails."),
-        later("slow-start", "Warms up an endpoint that came back."),
+        key(
+            "health",
+            Shape::Either(&[text("a path"), Shape::Table(&HEALTH)]),
+            "\"/healthz\"",
+            "Active checks: the path to ask for, or a table. An endpoint whose checks fail is \
+             asked only when no other is ready.",
+        )
+        .otherwise("no checks"),
+        key(
+            "outlier",
+            Shape::Either(&[Shape::Flag, Shape::Table(&OUTLIER)]),
+            "{ consecutive-errors = 5, eject-for = \"10s\", max-ejected = \"50%\" }",
+            "Leaves out endpoints that fail what they are asked: connections refused or broken, \
+             timeouts, statuses from 500 on. `false` never does.",
+        )
+        .default("true"),
+        key(
+            "breaker",
+            Shape::Table(&BREAKER),
+            "{ max-in-flight = 1000, error-rate = \"50%\", open-for = \"5s\" }",
+            "When the upstream as a whole is not asked: its requests get 503 at once.",
+        )
+        .otherwise("always asked"),
+        key(
+            "slow-start",
+            duration(HOUR),
+            "\"10s\"",
+            "How long an endpoint that came back is given less than its share: from a tenth, \
+             evenly growing. Balances by hash do not follow it.",
+        )
+        .otherwise("the whole share at once"),
         later("discovery", "Endpoints from ZooKeeper, DNS, a file, etcd or Consul."),
     ],
 };
@@ -130,35 +158,6 @@ const RINGS: &[Word] = &[
         "The first generation's, point for point: ten CRC-32 points an endpoint; neither weights \
          nor `load-bound`.",
     ),
-];
-
-static RETRY: Section = Section {
-    noun: "a retry rule",
-    heading: "retry = { … }",
-    doc: "When a request is tried again, on another endpoint while one is ready.",
-    keys: &[
-        key(
-            "attempts",
-            Shape::Count { min: 0, max: 10 },
-            "2",
-            "How many further times. Unless it is 0, endpoints that refuse the connection are \
-             asked one after another, each once, up to eight.",
-        )
-        .default("2"),
-        key("on", Shape::List { of: &Shape::Words(RETRY_ON) }, "[\"connect\"]", "After what.")
-            .default("[\"connect\", \"reset\"]"),
-        later("budget", "The share of requests that may be retries."),
-    ],
-};
-
-const RETRY_ON: &[Word] = &[
-    word("connect", "A connection could not be opened: nothing was sent, so any method."),
-    word("reset", "A connection died before an answer began: only methods that may be repeated."),
-    later_word("429"),
-    later_word("500"),
-    later_word("502"),
-    later_word("503"),
-    later_word("504"),
 ];
 
 static KEEPALIVE: Section = Section {

@@ -1,0 +1,155 @@
+//! A small HTTP/1.1 client for the control side, over `wire`: one request, one bounded answer, one
+//! connection. Never on the data path.
+
+use gatehouse_core::address::Address;
+use gatehouse_core::message::{Method, ResponseHead};
+use gatehouse_wire::h1::{AnswerError, Decoder, response};
+use gatehouse_wire::pump::poll_write_all;
+use gatehouse_wire::timer::{Timer, now};
+use gatehouse_wire::{Buffers, DialError, Inbox, Net, Stream};
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+/// An answer, its body cut at the limit it was asked with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// Its body, or the beginning of it.
+    pub body: Vec<u8>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// The connection could not be opened.
+    Dial(DialError),
+    /// It took too long, the connection included.
+    TimedOut(Duration),
+    /// It closed or broke before the answer's end.
+    Closed,
+    /// What came is no HTTP/1.1 answer.
+    Malformed(&'static str),
+}
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoAnswer::Dial(DialError::Refused) => f.write_str("connection refused"),
+            NoAnswer::Dial(DialError::Failed(why)) => f.write_str(why),
+            NoAnswer::TimedOut(most) => write!(f, "no answer within {} ms", most.as_millis()),
+            NoAnswer::Closed => f.write_str("closed before its answer ended"),
+            NoAnswer::Malformed(why) => write!(f, "no HTTP/1.1 answer: {why}"),
+        }
+    }
+}
+
+/// Opens a connection and closes it again.
+///
+/// # Errors
+/// [`NoAnswer::Dial`] or [`NoAnswer::TimedOut`].
+pub async fn knock(net: &Net, address: &Address, most: Duration) -> Result<(), NoAnswer> {
+    within(most, async { net.dial(address).await.map(drop).map_err(NoAnswer::Dial) }).await
+}
+
+/// Sends `request`, a whole GET that closes the connection, and reads up to `body_max` bytes of
+/// the answer's body. Interim answers are passed over.
+///
+/// # Errors
+/// [`NoAnswer`].
+pub async fn fetch(
+    net: &Net,
+    address: &Address,
+    request: &str,
+    body_max: usize,
+    most: Duration,
+) -> Result<Answer, NoAnswer> {
+    within(most, async {
+        let mut stream = net.dial(address).await.map_err(NoAnswer::Dial)?;
+        let mut written = 0;
+        poll_fn(|cx| poll_write_all(cx, &mut stream, request.as_bytes(), &mut written))
+            .await
+            .map_err(|_| NoAnswer::Closed)?;
+        let mut inbox = Inbox::new(Buffers::new());
+        read(&mut stream, &mut inbox, body_max).await
+    })
+    .await
+}
+
+/// Interim answers before the answer.
+const INTERIM_MAX: usize = 8;
+
+async fn read(stream: &mut Stream, inbox: &mut Inbox, body_max: usize) -> Result<Answer, NoAnswer> {
+    let mut head = ResponseHead::default();
+    for _ in 0..=INTERIM_MAX {
+        let mut scanned = 0;
+        poll_fn(|cx| response::poll_read(cx, stream, inbox, Method::Get, &mut scanned, &mut head))
+            .await
+            .map_err(meaning)?;
+        if head.status >= 200 {
+            let mut decoder = Decoder::new(head.body);
+            let mut body = Vec::new();
+            poll_fn(|cx| poll_body(cx, stream, inbox, &mut decoder, body_max, &mut body)).await?;
+            return Ok(Answer { status: head.status, body });
+        }
+        inbox.release_if_empty();
+    }
+    Err(NoAnswer::Malformed("too many interim answers"))
+}
+
+/// Reads on until the body ends, or holds `most` bytes.
+fn poll_body(
+    cx: &mut Context<'_>,
+    stream: &mut Stream,
+    inbox: &mut Inbox,
+    decoder: &mut Decoder,
+    most: usize,
+    body: &mut Vec<u8>,
+) -> Poll<Result<(), NoAnswer>> {
+    loop {
+        let found = match decoder.decode(inbox.bytes_mut()) {
+            Ok(found) => found,
+            Err(error) => return Poll::Ready(Err(NoAnswer::Malformed(error.0))),
+        };
+        body.extend_from_slice(&inbox.bytes()[found.data]);
+        inbox.consume(found.consumed);
+        body.truncate(most);
+        if found.done || body.len() == most {
+            return Poll::Ready(Ok(()));
+        }
+        inbox.release_if_empty();
+        match ready!(inbox.poll_fill(cx, stream)) {
+            Ok(0) if decoder.ends_with_connection() => return Poll::Ready(Ok(())),
+            Ok(0) | Err(_) => return Poll::Ready(Err(NoAnswer::Closed)),
+            Ok(_) => {}
+        }
+    }
+}
+
+fn meaning(error: AnswerError) -> NoAnswer {
+    match error {
+        AnswerError::Closed | AnswerError::Truncated | AnswerError::Reset { .. } => {
+            NoAnswer::Closed
+        }
+        AnswerError::Malformed(why) | AnswerError::Ambiguous(why) => NoAnswer::Malformed(why),
+        AnswerError::TooLarge => NoAnswer::Malformed("its head is too large"),
+    }
+}
+
+/// What `work` comes to, within `most`.
+async fn within<T>(
+    most: Duration,
+    work: impl Future<Output = Result<T, NoAnswer>>,
+) -> Result<T, NoAnswer> {
+    let until = now().after(most);
+    let mut timer = Timer::after(most);
+    let mut work = pin!(work);
+    poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(done),
+        Poll::Pending => timer.poll_until(cx, until).map(|()| Err(NoAnswer::TimedOut(most))),
+    })
+    .await
+}

@@ -1,0 +1,197 @@
+//! Upstreams: how their failures are met.
+
+use super::super::problem::Kind;
+use super::super::tree::{Table, Text, Value};
+use super::{Fault, Lower};
+use gatehouse_core::breaker::BreakerRule;
+use gatehouse_core::health::{Check, Condition, HealthRule};
+use gatehouse_core::outlier::OutlierRule;
+use gatehouse_core::plan::{Retry, RetryStatuses};
+use gatehouse_core::retry_budget::RetryBudget;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+impl Lower<'_> {
+    pub(super) fn retry(&mut self, table: &Table) -> Retry {
+        let usual = Retry::default();
+        let Some(rule) = table.table("retry") else {
+            let attempts = table.count("retry").map_or(usual.attempts, small);
+            return Retry { attempts, ..usual };
+        };
+        let mut retry = Retry {
+            attempts: rule.count("attempts").map_or(usual.attempts, small),
+            try_timeout: rule.duration("try-timeout"),
+            backoff: rule.duration("backoff").unwrap_or(usual.backoff),
+            budget: RetryBudget {
+                share: rule.number("budget").unwrap_or(usual.budget.share),
+                ..usual.budget
+            },
+            ..usual
+        };
+        let Some(on) = rule.entry("on") else { return retry };
+        let broken = on.item.value == Value::Broken;
+        let listed = |word| rule.texts("on").any(|on| on.text == word) || broken;
+        retry.on_connect = listed("connect");
+        retry.on_reset = listed("reset");
+        retry.on_timeout = listed("timeout");
+        let statuses = rule.texts("on").filter_map(|on| on.text.parse().ok());
+        retry.on_statuses = statuses.fold(RetryStatuses::NONE, RetryStatuses::with);
+        if rule.list("on").is_empty() && !broken {
+            let hint = "write `retry = 0` for no retries";
+            self.error_hint(Kind::BadValue, on.item.place, "`on` lists nothing", hint);
+        }
+        retry
+    }
+
+    pub(super) fn health(&mut self, table: &Table) -> Option<HealthRule> {
+        if let Some(path) = table.text("health") {
+            return Some(HealthRule { check: self.http_check(Some(path), None), ..usual_health() });
+        }
+        let rule = table.table("health")?;
+        let usual = usual_health();
+        let check = match rule.word("check") {
+            Some("connect") => {
+                for name in ["path", "host", "status", "body"] {
+                    if let Some(entry) = rule.entry(name) {
+                        let reason = format!("`{name}` does not apply to check = \"connect\"");
+                        let hint = "take it out, or write check = \"http\"";
+                        self.error_hint(Kind::NotApplicable, entry.place, reason, hint);
+                    }
+                }
+                Check::Connect
+            }
+            Some(_) | None => self.http_check(rule.text("path"), Some(rule)),
+        };
+        let health = HealthRule {
+            check,
+            interval: rule.duration("interval").unwrap_or(usual.interval),
+            timeout: rule.duration("timeout").unwrap_or(usual.timeout),
+            unhealthy_after: rule.count("unhealthy-after").map_or(usual.unhealthy_after, small),
+            healthy_after: rule.count("healthy-after").map_or(usual.healthy_after, small),
+            start: match rule.word("start") {
+                Some("unhealthy") => Condition::Unhealthy,
+                Some(_) | None => Condition::Healthy,
+            },
+        };
+        Some(health)
+    }
+
+    fn http_check(&mut self, path: Option<Text<'_>>, rule: Option<&Table>) -> Check {
+        if let Some(path) = path.filter(|path| !is_target(path.text)) {
+            let reason = format!("\"{}\" is no path to ask for", path.text.escape_debug());
+            let hint = "write a path that begins with /, without spaces: \"/healthz\"";
+            self.error_hint(Kind::BadValue, path.place, reason, hint);
+        }
+        let host = rule.and_then(|rule| rule.text("host"));
+        if let Some(host) = host.filter(|host| !is_host(host.text)) {
+            let reason = format!("\"{}\" is no host", host.text.escape_debug());
+            self.error_hint(Kind::BadValue, host.place, reason, "write \"api.internal\"");
+        }
+        let status = rule.and_then(|rule| rule.text("status"));
+        let statuses = status.map_or(Ok(200..=299), |status| {
+            statuses(status.text).map_err(|fault| self.fault(status.place, fault))
+        });
+        Check::Http {
+            path: path.map_or("/", |path| path.text).into(),
+            host: host.map(|host| host.text.into()),
+            statuses: statuses.unwrap_or(200..=299),
+            body: rule.and_then(|rule| rule.text("body")).map(|body| body.text.into()),
+        }
+    }
+
+    pub(super) fn outlier(&mut self, table: &Table) -> Option<OutlierRule> {
+        let usual = OutlierRule::default();
+        let Some(rule) = table.table("outlier") else {
+            return table.flag("outlier").unwrap_or(true).then_some(usual);
+        };
+        let outlier = OutlierRule {
+            consecutive_errors: rule
+                .count("consecutive-errors")
+                .map_or(usual.consecutive_errors, narrow),
+            error_rate: rule.number("error-rate"),
+            requests_min: rule.count("min-requests").map_or(usual.requests_min, narrow),
+            window: rule.duration("window").unwrap_or(usual.window),
+            latency_factor: rule.number("latency-factor"),
+            eject_for: rule.duration("eject-for").unwrap_or(usual.eject_for),
+            ejected_max: rule.number("max-ejected").unwrap_or(usual.ejected_max),
+        };
+        let windowed = outlier.error_rate.is_some() || outlier.latency_factor.is_some();
+        for name in ["window", "min-requests"] {
+            if let Some(entry) = rule.entry(name).filter(|_| !windowed) {
+                let reason = format!("`{name}` does nothing without error-rate or latency-factor");
+                self.error(Kind::NotApplicable, entry.place, reason);
+            }
+        }
+        if outlier.consecutive_errors == 0 && !windowed && !rule.is_broken("consecutive-errors") {
+            let hint = "write `outlier = false` to leave nobody out";
+            self.error_hint(Kind::NotApplicable, rule.place, "`outlier` looks at nothing", hint);
+        }
+        Some(outlier)
+    }
+
+    pub(super) fn breaker(&mut self, table: &Table) -> Option<BreakerRule> {
+        let rule = table.table("breaker")?;
+        let usual = BreakerRule::default();
+        let breaker = BreakerRule {
+            in_flight_max: rule.count("max-in-flight").map(narrow),
+            error_rate: rule.number("error-rate"),
+            requests_min: rule.count("min-requests").map_or(usual.requests_min, narrow),
+            window: rule.duration("window").unwrap_or(usual.window),
+            open_for: rule.duration("open-for").unwrap_or(usual.open_for),
+            probes: rule.count("probes").map_or(usual.probes, narrow),
+        };
+        for name in ["window", "min-requests", "open-for", "probes"] {
+            if let Some(entry) = rule.entry(name).filter(|_| !rule.has("error-rate")) {
+                let reason = format!("`{name}` does nothing without error-rate");
+                let hint = "add error-rate = \"50%\", or take it out";
+                self.error_hint(Kind::NotApplicable, entry.place, reason, hint);
+            }
+        }
+        if !rule.has("max-in-flight") && !rule.has("error-rate") {
+            let hint = "give it max-in-flight, error-rate or both";
+            self.error_hint(Kind::NotApplicable, rule.place, "`breaker` does nothing", hint);
+        }
+        Some(breaker)
+    }
+}
+
+/// A count that its shape keeps within a byte.
+fn small(count: u64) -> u8 {
+    u8::try_from(count).unwrap_or(u8::MAX)
+}
+
+/// A count that its shape keeps within 32 bits.
+fn narrow(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+fn usual_health() -> HealthRule {
+    HealthRule {
+        check: Check::Connect,
+        interval: Duration::from_secs(5),
+        timeout: Duration::from_secs(2),
+        unhealthy_after: 2,
+        healthy_after: 1,
+        start: Condition::Healthy,
+    }
+}
+
+fn is_target(text: &str) -> bool {
+    text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
+}
+
+fn is_host(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]_".contains(&byte);
+    !text.is_empty() && text.bytes().all(fits)
+}
+
+fn statuses(text: &str) -> Result<RangeInclusive<u16>, Fault> {
+    let status =
+        |text: &str| text.trim().parse().ok().filter(|status| (100..=599).contains(status));
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (status(first), status(last)) {
+        (Some(first), Some(last)) if first <= last => Ok(first..=last),
+        _ => Err(Fault::bad(format!("\"{}\" is no range of statuses", text.escape_debug()))
+            .hint("write \"200\" or \"200-399\"")),
+    }
+}

@@ -1,0 +1,185 @@
+//! What is known of the endpoints of one upstream, and what follows from it: who is ready, who is
+//! due for a check, what the breaker and the retry budget say.
+
+use gatehouse_core::breaker::{self, Breaker, Gate};
+use gatehouse_core::chance::Chance;
+use gatehouse_core::endpoints::{Endpoint, Endpoints, Standing};
+use gatehouse_core::health::{Condition, HealthRule, Record, Verdict, warmth};
+use gatehouse_core::moment::Moment;
+use gatehouse_core::outlier::{self, Change, Conduct, Reason};
+use gatehouse_core::plan::UpstreamPlan;
+use gatehouse_core::retry_budget::RetryWindow;
+use gatehouse_core::vitals::{EndpointVitals, UpstreamVitals};
+use std::sync::Arc;
+
+/// What is kept of one endpoint while it is known.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    pub vitals: Arc<EndpointVitals>,
+    record: Option<Record>,
+    conduct: Conduct,
+    next_check: Moment,
+    /// A check is under way.
+    is_checked: bool,
+    /// When it was last found well again.
+    returned: Option<Moment>,
+}
+
+impl Kept {
+    /// Whether it takes requests under these rules, as far as its health goes.
+    pub fn standing(&self, upstream: &UpstreamPlan) -> Standing {
+        let condition = |rule| self.record.unwrap_or_else(|| Record::new(rule)).condition();
+        match &upstream.health {
+            Some(rule) if condition(rule) == Condition::Unhealthy => Standing::Unhealthy,
+            _ if self.conduct.is_ejected() && upstream.outlier.is_some() => Standing::Ejected,
+            _ => Standing::Ready,
+        }
+    }
+
+    /// How much of its share it is given now, in tens of percent.
+    pub fn warmth(&self, upstream: &UpstreamPlan, now: Moment) -> u8 {
+        let warm = |returned| (warmth(returned, upstream.slow_start, now) / 10 * 10).max(10);
+        self.returned.map_or(100, warm)
+    }
+
+    /// Takes in what a check said; tells what has changed.
+    pub fn checked(
+        &mut self,
+        rule: &HealthRule,
+        verdict: Verdict,
+        why: &str,
+        now: Moment,
+        jitter: &mut Chance,
+    ) -> Option<String> {
+        self.is_checked = false;
+        self.next_check = now.after(rule.interval - rule.interval / 1_000 * jitter.below(100));
+        let record = self.record.get_or_insert_with(|| Record::new(rule));
+        if !record.take(verdict, rule, now) {
+            return None;
+        }
+        Some(match record.condition() {
+            Condition::Healthy => {
+                self.returned = Some(now);
+                "healthy".to_owned()
+            }
+            Condition::Unhealthy => format!("unhealthy: {why}"),
+        })
+    }
+}
+
+/// What is kept of an upstream as a whole.
+#[derive(Debug, Default)]
+pub(crate) struct Whole {
+    breaker: Breaker,
+    retries: RetryWindow,
+}
+
+/// What judging an upstream has brought.
+#[derive(Debug, Default)]
+pub(crate) struct Judged {
+    /// What an operator should know, subject first.
+    pub news: Vec<String>,
+    /// Endpoints to be checked now, by their place.
+    pub due: Vec<usize>,
+    /// Whether endpoints have to be published anew.
+    pub changed: bool,
+}
+
+/// Judges one upstream. `kept` holds what is kept of each endpoint of `published`, in its order.
+pub(crate) fn judge(
+    upstream: &UpstreamPlan,
+    published: &Endpoints,
+    whole: &mut Whole,
+    kept: &mut [&mut Kept],
+    now: Moment,
+    room: usize,
+) -> Judged {
+    let mut judged = Judged::default();
+    let subject = |place: usize| {
+        format!("upstream {}, endpoint {}", upstream.name, published.list()[place].text)
+    };
+    if let Some(rule) = &upstream.outlier {
+        let mut conducts: Vec<Conduct> = kept.iter().map(|kept| kept.conduct).collect();
+        let readings: Vec<outlier::Reading> =
+            published.list().iter().map(|endpoint| reading(endpoint, now)).collect();
+        let news = &mut judged.news;
+        outlier::judge(rule, &mut conducts, &readings, now, |place, change| {
+            if change == Change::Returned {
+                kept[place].returned = Some(now);
+            }
+            news.push(format!("{}: {}", subject(place), said(change)));
+        });
+        kept.iter_mut().zip(conducts).for_each(|(kept, conduct)| kept.conduct = conduct);
+    }
+    if upstream.health.is_some() {
+        let due = kept
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, kept)| !kept.is_checked && kept.next_check <= now);
+        for (place, kept) in due.take(room) {
+            kept.is_checked = true;
+            judged.due.push(place);
+        }
+    }
+    judge_whole(upstream, published, whole, now, &mut judged);
+    judged.changed = published.list().iter().zip(kept.iter()).any(|(endpoint, kept)| {
+        endpoint.standing != Standing::Drained
+            && (endpoint.standing != kept.standing(upstream)
+                || endpoint.warmth != kept.warmth(upstream, now))
+    });
+    judged
+}
+
+/// The breaker and the retry budget.
+fn judge_whole(
+    upstream: &UpstreamPlan,
+    published: &Endpoints,
+    whole: &mut Whole,
+    now: Moment,
+    judged: &mut Judged,
+) {
+    let vitals: &UpstreamVitals = published.vitals();
+    let sum = |of: fn(&EndpointVitals) -> u64| -> u64 {
+        published.list().iter().map(|endpoint| of(&endpoint.vitals)).sum()
+    };
+    let picked = sum(EndpointVitals::picked);
+    let allowed = whole.retries.allowance(upstream.retry.budget, picked, vitals.retries(), now);
+    vitals.allow_retries(allowed);
+    let rule = upstream.breaker.unwrap_or_default();
+    let in_flight = u64::from(vitals.in_flight());
+    let ended = picked.saturating_sub(in_flight);
+    let reading = breaker::Reading { ended, errors: sum(EndpointVitals::errors) };
+    if let Some(gate) = whole.breaker.judge(&rule, reading, now) {
+        vitals.set_gate(gate, rule.probes);
+        let state = match gate {
+            Gate::Closed => "breaker closed".to_owned(),
+            Gate::Open => format!("breaker open for {} ms", rule.open_for.as_millis()),
+            Gate::HalfOpen => format!("breaker half open: {} requests may try", rule.probes),
+        };
+        judged.news.push(format!("upstream {}: {state}", upstream.name));
+    }
+}
+
+fn reading(endpoint: &Endpoint, now: Moment) -> outlier::Reading {
+    let vitals = &endpoint.vitals;
+    outlier::Reading {
+        requests: vitals.picked(),
+        errors: vitals.errors(),
+        in_a_row: vitals.errors_in_a_row(),
+        latency_nanos: vitals.latency_nanos(now),
+    }
+}
+
+fn said(change: Change) -> String {
+    match change {
+        Change::Returned => "no longer ejected".to_owned(),
+        Change::Ejected { reason, term } => {
+            let why = match reason {
+                Reason::Consecutive(count) => format!("{count} errors in a row"),
+                Reason::ErrorRate(rate) => format!("{:.0} % errors", rate * 100.0),
+                Reason::Slow(times) => format!("{times:.1} times slower than the others"),
+            };
+            format!("ejected for {} ms: {why}", term.as_millis())
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Who is well: checks and real traffic leave endpoints out, and take them in again.
+
+use crate::front::{BINARY, DOORS, LIMIT, ask_admin, get, scrape};
+use crate::json::Json;
+use gatehouse_rig::origin::Origin;
+use gatehouse_rig::process::Gateway;
+use gatehouse_rig::script::{Script, ScriptedOrigin};
+use gatehouse_rig::wait_until;
+use std::net::SocketAddr;
+
+/// A gateway whose one upstream, `all`, has these endpoints and these settings.
+fn start(endpoints: &[SocketAddr], settings: &str) -> Gateway {
+    let list: Vec<String> = endpoints.iter().map(|each| format!("\"{each}\"")).collect();
+    let list = list.join(", ");
+    let config = format!(
+        "{DOORS}[log]\naccess = {{ format = \"off\" }}\n[[routes]]\nupstream = \"all\"\n\
+         [upstreams.all]\nendpoints = [{list}]\n{settings}\n"
+    );
+    Gateway::start(BINARY, &config)
+}
+
+fn upstream(gateway: &Gateway) -> Json {
+    let status = Json::read(&ask_admin(gateway.admin(), "/status").text());
+    status.list("upstreams").first().cloned().expect("an upstream")
+}
+
+/// The word each endpoint stands as.
+fn standings(gateway: &Gateway) -> Vec<String> {
+    let upstream = upstream(gateway);
+    upstream.list("endpoints").iter().map(|one| one.text("standing").to_owned()).collect()
+}
+
+fn bodies(gateway: &Gateway, count: usize) -> Vec<String> {
+    let web = gateway.listener("web");
+    (0..count).map(|_| get(web, "/").text()).collect()
+}
+
+const QUICK: &str = "health = { path = \"/\", interval = \"50ms\", timeout = \"1s\" }\n\
+                     outlier = false\nretry = 0";
+
+#[test]
+fn checks_leave_out_an_endpoint_that_is_down_and_take_it_in_again() {
+    let (one, mut two) = (Origin::start("one").expect("a port"), Origin::start("two").expect("it"));
+    let gateway = start(&[one.address(), two.address()], QUICK);
+    two.kill();
+    wait_until(LIMIT, || standings(&gateway) == ["ready", "unhealthy"]);
+    gateway.expect_error_line(": unhealthy: ");
+    assert!(bodies(&gateway, 40).iter().all(|body| body.contains("one")));
+    assert_eq!(scrape(&gateway).sum("endpoint_ready", &[]), 1);
+    two.restart().expect("its port");
+    wait_until(LIMIT, || standings(&gateway) == ["ready", "ready"]);
+    let bodies = bodies(&gateway, 40);
+    assert!(bodies.iter().any(|body| body.contains("two")), "{bodies:?}");
+}
+
+#[test]
+fn a_check_looks_at_the_status_and_the_body() {
+    let origin = Origin::start("one").expect("a port");
+    for (health, standing) in [
+        ("path = \"/status/204\"", "ready"),
+        ("path = \"/status/404\"", "unhealthy"),
+        ("path = \"/status/404\", status = \"200-499\"", "ready"),
+        ("path = \"/\", body = \"one\"", "ready"),
+        ("path = \"/\", body = \"absent\"", "unhealthy"),
+        ("path = \"/slow/5000\", timeout = \"50ms\"", "unhealthy"),
+        ("check = \"connect\"", "ready"),
+    ] {
+        // What is assumed before the first check is the opposite.
+        let assumed = if standing == "ready" { "unhealthy" } else { "healthy" };
+        let health = format!("health = {{ {health}, start = \"{assumed}\" }}");
+        let gateway = start(&[origin.address()], &health);
+        wait_until(LIMIT, || standings(&gateway) == [standing]);
+        let panics = upstream(&gateway).at("panics").clone();
+        assert_eq!(panics, Json::Flag(standing == "unhealthy"), "{health}");
+        assert_eq!(get(gateway.listener("web"), "/").status, 200, "better a try than a refusal");
+    }
+}
+
+#[test]
+fn an_endpoint_that_hangs_delays_no_other_check() {
+    // Nobody accepts: the connection opens, and no answer ever comes.
+    let hung = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let (at, origin) = (hung.local_addr().expect("it"), Origin::start("one").expect("a port"));
+    let mut two = Origin::start("two").expect("a port");
+    let health = "health = { path = \"/\", interval = \"50ms\", timeout = \"60s\" }\nretry = 0";
+    let gateway = start(&[at, origin.address(), two.address()], health);
+    two.kill();
+    wait_until(LIMIT, || standings(&gateway)[2] == "unhealthy");
+    assert_eq!(standings(&gateway)[1], "ready");
+}
+
+#[test]
+fn errors_in_a_row_eject_an_endpoint_for_a_while() {
+    let origin = Origin::start("one").expect("a port");
+    let failing = Script::new()
+        .expect_head()
+        .send("HTTP/1.1 500 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        .close();
+    let bad = ScriptedOrigin::each(failing);
+    let outlier = "outlier = { consecutive-errors = 3, eject-for = \"600ms\" }\nretry = 0";
+    let gateway = start(&[origin.address(), bad.address()], outlier);
+    let web = gateway.listener("web");
+    wait_until(LIMIT, || {
+        get(web, "/");
+        standings(&gateway)[1] == "ejected"
+    });
+    gateway.expect_error_line("ejected for 600 ms: ");
+    gateway.expect_error_line("no longer ejected");
+    wait_until(LIMIT, || {
+        get(web, "/");
+        standings(&gateway)[1] == "ejected"
+    });
+    gateway.expect_error_line("ejected for 1200 ms: ");
+    let asked = bad.connections();
+    assert!(bodies(&gateway, 20).iter().all(|body| body.contains("one")));
+    assert_eq!(bad.connections(), asked, "it was asked while it was ejected");
+}
+
+#[test]
+fn by_default_a_dead_endpoint_is_soon_asked_no_more() {
+    let (one, mut two) = (Origin::start("one").expect("a port"), Origin::start("two").expect("it"));
+    let gateway = start(&[one.address(), two.address()], "");
+    two.kill();
+    let web = gateway.listener("web");
+    wait_until(LIMIT, || {
+        assert_eq!(get(web, "/").status, 200);
+        standings(&gateway)[1] == "ejected"
+    });
+    let before = scrape(&gateway).sum("endpoint_connect_failures_total", &[]);
+    (0..20).for_each(|_| assert_eq!(get(web, "/").status, 200));
+    assert_eq!(scrape(&gateway).sum("endpoint_connect_failures_total", &[]), before);
+}
+
+#[test]
+fn a_breaker_opens_tries_and_closes() {
+    let origin = Origin::start("one").expect("a port");
+    let breaker = "breaker = { error-rate = \"50%\", min-requests = 10, open-for = \"300ms\", \
+                   probes = 2 }";
+    let gateway = start(&[origin.address()], breaker);
+    let web = gateway.listener("web");
+    wait_until(LIMIT, || {
+        get(web, "/status/500");
+        upstream(&gateway).text("breaker") == "open"
+    });
+    let asked = origin.requests();
+    let answer = get(web, "/");
+    assert_eq!(answer.status, 503);
+    assert!(answer.field("proxy-status").is_some_and(|why| why.contains("destination_unav")));
+    assert_eq!(origin.requests(), asked);
+    gateway.expect_error_line("breaker half open");
+    wait_until(LIMIT, || get(web, "/").status == 200);
+    wait_until(LIMIT, || {
+        get(web, "/");
+        scrape(&gateway).sum("upstream_breaker_open", &[]) == 0
+    });
+}
+
+#[test]
+fn health_lives_through_a_reload() {
+    let (one, mut two) = (Origin::start("one").expect("a port"), Origin::start("two").expect("it"));
+    let endpoints = format!("[\"{}\", \"{}\"]", one.address(), two.address());
+    let outlier = "outlier = { consecutive-errors = 2, eject-for = \"60s\" }";
+    let config = |more: &str| {
+        format!(
+            "{DOORS}[[routes]]\nupstream = \"all\"\n[upstreams.all]\nendpoints = {endpoints}\n\
+             {outlier}\n{more}"
+        )
+    };
+    let gateway = Gateway::start(BINARY, &config(""));
+    two.kill();
+    wait_until(LIMIT, || {
+        get(gateway.listener("web"), "/");
+        standings(&gateway)[1] == "ejected"
+    });
+    gateway.reconfigure(&config("slow-start = \"1s\"\n"));
+    gateway.signal(gatehouse_rig::process::Signal::Hup);
+    gateway.expect_error_line("reload");
+    assert_eq!(standings(&gateway), ["ready", "ejected"]);
+}
