@@ -6,6 +6,7 @@ use gatehouse_core::message::{Method, ResponseHead};
 use gatehouse_wire::h1::{AnswerError, Decoder, response};
 use gatehouse_wire::pump::poll_write_all;
 use gatehouse_wire::timer::{Timer, now};
+use gatehouse_wire::tls::{ClientSide, ServerId, connect};
 use gatehouse_wire::{Buffers, DialError, Inbox, Net, Stream};
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -27,6 +28,8 @@ pub struct Answer {
 pub enum NoAnswer {
     /// The connection could not be opened.
     Dial(DialError),
+    /// The TLS handshake failed, in these words.
+    Handshake(&'static str),
     /// It took too long, the connection included.
     TimedOut(Duration),
     /// It closed or broke before the answer's end.
@@ -40,6 +43,7 @@ impl fmt::Display for NoAnswer {
         match self {
             NoAnswer::Dial(DialError::Refused) => f.write_str("connection refused"),
             NoAnswer::Dial(DialError::Failed(why)) => f.write_str(why),
+            NoAnswer::Handshake(why) => write!(f, "tls handshake: {why}"),
             NoAnswer::TimedOut(most) => write!(f, "no answer within {} ms", most.as_millis()),
             NoAnswer::Closed => f.write_str("closed before its answer ended"),
             NoAnswer::Malformed(why) => write!(f, "no HTTP/1.1 answer: {why}"),
@@ -47,12 +51,36 @@ impl fmt::Display for NoAnswer {
     }
 }
 
-/// Opens a connection and closes it again.
+/// Where somebody is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Door<'a> {
+    /// On which network.
+    pub net: &'a Net,
+    /// Where.
+    pub address: &'a Address,
+    /// Who it has to be, where it is spoken to under TLS.
+    pub name: Option<&'a str>,
+    /// How it is spoken to then.
+    pub side: Option<&'a ClientSide>,
+}
+
+impl Door<'_> {
+    async fn open(&self) -> Result<Stream, NoAnswer> {
+        let stream = self.net.dial(self.address).await.map_err(NoAnswer::Dial)?;
+        let Some(name) = self.name else { return Ok(stream) };
+        let parts = self.side.zip(ServerId::new(name));
+        let (side, server) = parts.ok_or(NoAnswer::Handshake("no credentials"))?;
+        let connected = connect(stream, side, &server).await;
+        connected.map_err(|error| NoAnswer::Handshake(error.text()))
+    }
+}
+
+/// Opens a connection, its TLS handshake included, and closes it again.
 ///
 /// # Errors
-/// [`NoAnswer::Dial`] or [`NoAnswer::TimedOut`].
-pub async fn knock(net: &Net, address: &Address, most: Duration) -> Result<(), NoAnswer> {
-    within(most, async { net.dial(address).await.map(drop).map_err(NoAnswer::Dial) }).await
+/// [`NoAnswer`].
+pub async fn knock(door: &Door<'_>, most: Duration) -> Result<(), NoAnswer> {
+    within(most, async { door.open().await.map(drop) }).await
 }
 
 /// Sends `request`, a whole GET that closes the connection, and reads up to `body_max` bytes of
@@ -61,14 +89,13 @@ pub async fn knock(net: &Net, address: &Address, most: Duration) -> Result<(), N
 /// # Errors
 /// [`NoAnswer`].
 pub async fn fetch(
-    net: &Net,
-    address: &Address,
+    door: &Door<'_>,
     request: &str,
     body_max: usize,
     most: Duration,
 ) -> Result<Answer, NoAnswer> {
     within(most, async {
-        let mut stream = net.dial(address).await.map_err(NoAnswer::Dial)?;
+        let mut stream = door.open().await?;
         let mut written = 0;
         poll_fn(|cx| poll_write_all(cx, &mut stream, request.as_bytes(), &mut written))
             .await

@@ -2,6 +2,7 @@
 
 use crate::access_log::{AccessLog, Target};
 use crate::admin::{Admin, Shown};
+use crate::certificates::Prepared;
 use crate::config::{AccessTo, Loaded, Lowered};
 use crate::health;
 use crate::registry::Registry;
@@ -123,18 +124,20 @@ impl ConfigFile {
 }
 
 impl Gateway {
-    /// Starts one. Listeners are bound when this returns, or taken from the supervisor. `file` is
-    /// what is read again when it is told to reload.
+    /// Starts one. Listeners are bound when this returns, or taken from the supervisor. `prepared`
+    /// is what the configuration's certificates were made into; `file` is read again when it is
+    /// told to reload.
     ///
     /// # Errors
     /// [`Fault`]; nothing is left running.
     pub fn start(
         lowered: Lowered,
+        prepared: Prepared,
         file: Option<ConfigFile>,
         supervisor: Supervisor,
     ) -> Result<Gateway, Fault> {
         let started = SystemTime::now();
-        let in_force = Settled::of(lowered);
+        let in_force = Settled::of(lowered, prepared);
         let inherited = supervisor.sockets(&in_force.plan)?;
         let admin = in_force.admin.map(bind_admin).transpose()?;
         let target = Target::open(&in_force.access_log)
@@ -144,6 +147,7 @@ impl Gateway {
         let start = Start {
             plan: Arc::clone(&in_force.plan),
             endpoints: registry.endpoints(&in_force.plan),
+            credentials: Arc::clone(&in_force.prepared.credentials),
             workers,
             seed: RandomState::new().hash_one(started),
             inherited,

@@ -2,6 +2,7 @@
 
 pub mod access_log;
 pub mod admin;
+pub mod certificates;
 mod client;
 pub mod config;
 pub mod gateway;

@@ -53,7 +53,7 @@ pub struct Registry(Arc<Mutex<Known>>);
 /// A check that is due.
 #[derive(Clone, Debug)]
 pub(crate) struct Due {
-    upstream: Arc<str>,
+    pub upstream: Arc<str>,
     pub endpoint: Endpoint,
     pub rule: HealthRule,
 }
@@ -358,6 +358,7 @@ impl Known {
             text: Arc::clone(&spec.text),
             address,
             authority: authority.into(),
+            tls: spec.tls.clone(),
             base_path: Arc::clone(&spec.base_path),
             weight: spec.weight,
             connections_max: spec.connections_max,
@@ -399,6 +400,7 @@ fn same_endpoint(old: &Endpoint, new: &Endpoint) -> bool {
         text,
         address,
         authority,
+        tls,
         base_path,
         weight,
         connections_max,
@@ -410,6 +412,7 @@ fn same_endpoint(old: &Endpoint, new: &Endpoint) -> bool {
     *text == old.text
         && *address == old.address
         && *authority == old.authority
+        && *tls == old.tls
         && *base_path == old.base_path
         && *weight == old.weight
         && *connections_max == old.connections_max

@@ -21,6 +21,8 @@ pub struct Endpoint {
     pub address: Address,
     /// The `Host` of a request that came without one.
     pub authority: Arc<str>,
+    /// Who it has to be, a host name or an address, where it is spoken to under TLS.
+    pub tls: Option<Arc<str>>,
     /// What is put before the path: empty, or `/base` without a slash at the end.
     pub base_path: Arc<str>,
     /// Its share of the load, at least 1.

@@ -109,6 +109,8 @@ pub enum Kind {
     ClientGone,
     /// The client reads its answer too slowly.
     ClientTooSlow,
+    /// The host belongs to another TLS policy than the connection was made under.
+    RequestMisdirected,
     /// No route matches.
     NoRoute,
     /// Routes match, but none of them for this method.
@@ -129,6 +131,12 @@ pub enum Kind {
     ConnectFailed,
     /// Connecting took longer than allowed.
     ConnectTimeout,
+    /// The endpoint's certificate is not good.
+    UpstreamCertificate,
+    /// The endpoint refused the TLS handshake.
+    UpstreamTlsAlert,
+    /// The endpoint does not speak TLS as it should.
+    UpstreamTlsProtocol,
     /// The request could not be written to the endpoint.
     UpstreamWriteFailed,
     /// The endpoint took the request too slowly.
@@ -289,6 +297,13 @@ impl Kind {
             Kind::ClientTooSlow => {
                 facts(Client, 499, REQUEST, "client-too-slow", "the client reads too slowly")
             }
+            Kind::RequestMisdirected => facts(
+                Client,
+                421,
+                "http_request_denied",
+                "request-misdirected",
+                "this connection is not for that host",
+            ),
             Kind::NoRoute => {
                 facts(Gateway, 404, "destination_not_found", "no-route", "no route matches")
             }
@@ -347,6 +362,27 @@ impl Kind {
             Kind::ConnectTimeout => {
                 facts(Upstream, 504, "connection_timeout", "connect-timeout", "connect timed out")
             }
+            Kind::UpstreamCertificate => facts(
+                Upstream,
+                502,
+                "tls_certificate_error",
+                "upstream-certificate",
+                "the endpoint's certificate is not good",
+            ),
+            Kind::UpstreamTlsAlert => facts(
+                Upstream,
+                502,
+                "tls_alert_received",
+                "upstream-tls-alert",
+                "the endpoint refused the tls handshake",
+            ),
+            Kind::UpstreamTlsProtocol => facts(
+                Upstream,
+                502,
+                "tls_protocol_error",
+                "upstream-tls-protocol",
+                "the tls handshake failed",
+            ),
             Kind::UpstreamWriteFailed => facts(
                 Upstream,
                 502,

@@ -3,6 +3,7 @@
 
 use crate::client::Client;
 use crate::exchange::exchange;
+use crate::handshake::handshake;
 use crate::rooms::Rooms;
 use crate::worker::Worker;
 use gatehouse_core::plan::{ListenerId, ListenerPlan};
@@ -108,6 +109,9 @@ async fn serve<F>(
     })
     .await;
     let mut client = Client::new(&worker, stream, peer, open.listener, rules);
+    if handshake(&worker, &mut client).await.is_none() {
+        return;
+    }
     while client.awaits_request(&worker).await {
         match rooms.run(|| exchange(Rc::clone(&worker), client)).await {
             Some(kept) => client = kept,

@@ -86,7 +86,7 @@ pub(crate) fn admit<'v>(
             let mut scratch = worker.scratch.borrow_mut();
             scratch.text.clear();
             let facts = TemplateFacts {
-                scheme: "http",
+                scheme: client.scheme(),
                 authority: head.text(head.authority),
                 path: head.path_text(),
                 query: head.query.map(|query| head.text(query)),

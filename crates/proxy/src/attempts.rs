@@ -92,6 +92,10 @@ impl Attempts {
                 Kind::ConnectRefused | Kind::ConnectFailed | Kind::ConnectTimeout => {
                     self.retry.on_connect
                 }
+                // The same endpoint would fail in the same way.
+                Kind::UpstreamCertificate | Kind::UpstreamTlsAlert | Kind::UpstreamTlsProtocol => {
+                    self.retry.on_connect && self.untried > 0
+                }
                 Kind::UpstreamClosed | Kind::UpstreamWriteFailed => {
                     self.retry.on_reset && self.repeatable
                 }

@@ -3,7 +3,7 @@
 use crate::worker::Worker;
 use gatehouse_core::failure::{Failure, Kind, Step};
 use gatehouse_core::moment::Moment;
-use gatehouse_core::plan::{ClientLimits, ListenerId, ListenerPlan};
+use gatehouse_core::plan::{ClientLimits, ListenerId, ListenerPlan, Transport};
 use gatehouse_wire::pump::poll_write_all;
 use gatehouse_wire::timer::{Timer, now};
 use gatehouse_wire::{Inbox, Peer, Stream};
@@ -137,6 +137,14 @@ impl Client {
             rules,
             served: 0,
             since,
+        }
+    }
+
+    /// What it speaks: `http` or `https`.
+    pub fn scheme(&self) -> &'static str {
+        match self.rules.transport {
+            Transport::Clear => "http",
+            Transport::Tls => "https",
         }
     }
 

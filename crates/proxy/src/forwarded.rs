@@ -59,8 +59,8 @@ pub(crate) fn write(client: &Client, fields: &mut Fields, authority: Span) {
     let host = authority.start as usize..authority.end as usize;
     fields.join(Known::XForwardedFor, b"X-Forwarded-For", |line| line.extend_from_slice(peer));
     if !fields.has(Known::XForwardedProto) {
-        let http = |line: &mut Vec<u8>| line.extend_from_slice(b"http");
-        fields.append_known(Known::XForwardedProto, b"X-Forwarded-Proto", http);
+        let scheme = |line: &mut Vec<u8>| line.extend_from_slice(client.scheme().as_bytes());
+        fields.append_known(Known::XForwardedProto, b"X-Forwarded-Proto", scheme);
     }
     if !fields.has(Known::XForwardedHost) && !host.is_empty() {
         let own = |line: &mut Vec<u8>| line.extend_from_within(host.clone());
@@ -80,7 +80,8 @@ fn write_element(client: &Client, line: &mut Vec<u8>, host: Range<usize>) {
     line.extend_from_slice(before);
     line.extend_from_slice(peer);
     line.extend_from_slice(after);
-    line.extend_from_slice(b";proto=http");
+    line.extend_from_slice(b";proto=");
+    line.extend_from_slice(client.scheme().as_bytes());
     if !host.is_empty() {
         line.extend_from_slice(b";host=\"");
         line.extend_from_within(host);

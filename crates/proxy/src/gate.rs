@@ -2,15 +2,17 @@
 //! name the driver.
 
 use crate::accept::{accept, housekeeping};
+use crate::credentials::Credentials;
 use crate::log::{LogSink, LogSource, pair};
 use crate::meters::WorkerMeters;
 use crate::tasks::spawn_service;
-use crate::worker::{Shared, Worker};
+use crate::worker::{Current, Shared, Worker};
 use gatehouse_core::address::Bind;
 use gatehouse_core::endpoints::Endpoints;
 use gatehouse_core::plan::{ListenerId, Plan, UpstreamId};
 use gatehouse_wire::net::{Bound, WorkerSocket};
 use gatehouse_wire::timer::{now, sleep};
+use gatehouse_wire::tls::ClientSide;
 use gatehouse_wire::{Listener, Net};
 use std::future::Future;
 use std::io;
@@ -30,6 +32,8 @@ pub struct Start {
     pub plan: Arc<Plan>,
     /// Who can answer, one for each upstream of the plan.
     pub endpoints: Vec<Arc<Endpoints>>,
+    /// Who it is, and whom it believes.
+    pub credentials: Arc<Credentials>,
     /// How many threads carry exchanges.
     pub workers: NonZeroUsize,
     /// What chance is seeded with.
@@ -87,9 +91,9 @@ impl Gate {
     /// # Errors
     /// [`StartError`]; nothing is left running.
     pub fn start(start: Start) -> Result<(Gate, Vec<LogSink>), StartError> {
-        let Start { plan, endpoints, workers, seed, inherited } = start;
+        let Start { plan, endpoints, credentials, workers, seed, inherited } = start;
         let bound = bind(&plan, workers, inherited)?;
-        let shared = Arc::new(Shared::new(plan, endpoints, Net::System));
+        let shared = Arc::new(Shared::new(Current { plan, endpoints, credentials }, Net::System));
         let (phase, watched) = watch::channel(Phase::Serving);
         let mut gate = Gate { shared, bound, meters: vec![], threads: vec![], phase };
         let mut sinks = Vec::new();
@@ -152,7 +156,7 @@ impl Gate {
 
     /// What the workers have counted.
     pub fn observe(&self) -> Observation {
-        let (plan, endpoints) = self.shared.current();
+        let Current { plan, endpoints, credentials: _ } = self.shared.current();
         Observation { plan, endpoints, workers: self.meters.clone() }
     }
 
@@ -189,10 +193,28 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Puts a new plan in place, with who can answer for each of its upstreams. Its listeners
-    /// must be those of the plan before.
-    pub fn publish(&self, plan: Arc<Plan>, endpoints: Vec<Arc<Endpoints>>) {
-        self.shared.publish(|current, all| (*current, *all) = (plan, endpoints));
+    /// Puts a new plan in place, with who can answer for each of its upstreams, and who the
+    /// gateway is. Its listeners must be those of the plan before.
+    pub fn publish(
+        &self,
+        plan: Arc<Plan>,
+        endpoints: Vec<Arc<Endpoints>>,
+        credentials: Arc<Credentials>,
+    ) {
+        self.shared.publish(|current| *current = Current { plan, endpoints, credentials });
+    }
+
+    /// Puts new credentials in place of those of `plan`, unless another plan has come since.
+    /// Connections that are open keep what they were made with.
+    pub fn set_credentials(&self, plan: &Arc<Plan>, credentials: Arc<Credentials>) -> Followed {
+        let mut followed = Followed::No;
+        self.shared.publish(|current| {
+            if Arc::ptr_eq(&current.plan, plan) {
+                current.credentials = credentials;
+                followed = Followed::Yes;
+            }
+        });
+        followed
     }
 
     /// Puts new endpoints in place of those of an upstream of `plan`, unless another plan has come
@@ -204,8 +226,9 @@ impl Handle {
         endpoints: Arc<Endpoints>,
     ) -> Followed {
         let mut followed = Followed::No;
-        self.shared.publish(|current, all| {
-            let slot = all.get_mut(upstream.0 as usize).filter(|_| Arc::ptr_eq(current, plan));
+        self.shared.publish(|current| {
+            let same = Arc::ptr_eq(&current.plan, plan);
+            let slot = current.endpoints.get_mut(upstream.0 as usize).filter(|_| same);
             if let Some(slot) = slot {
                 *slot = endpoints;
                 followed = Followed::Yes;
@@ -214,9 +237,16 @@ impl Handle {
         followed
     }
 
+    /// How the endpoints of an upstream are spoken to under TLS.
+    pub fn client_side(&self, upstream: &str) -> Option<Arc<ClientSide>> {
+        let Current { plan, credentials, .. } = self.shared.current();
+        let at = plan.upstreams.iter().position(|other| *other.name == *upstream)?;
+        credentials.upstream(UpstreamId(at as u32)).cloned()
+    }
+
     /// What the workers have counted, and what they obey.
     pub fn observe(&self) -> Observation {
-        let (plan, endpoints) = self.shared.current();
+        let Current { plan, endpoints, credentials: _ } = self.shared.current();
         Observation { plan, endpoints, workers: self.meters.clone() }
     }
 }
@@ -351,7 +381,7 @@ impl Signals {
 /// One worker over the tests' network, on a clock that only moves when everybody waits.
 #[cfg(feature = "memory")]
 pub mod memory {
-    use super::{Arc, Builder, Endpoints, Future, LocalOptions, Plan, Rc, Shared, Worker};
+    use super::{Arc, Builder, Current, Endpoints, Future, LocalOptions, Plan, Rc, Shared, Worker};
     use crate::log::{LogSink, pair};
     use crate::meters::WorkerMeters;
     use gatehouse_core::plan::ListenerId;
@@ -378,7 +408,9 @@ pub mod memory {
             address: SocketAddr,
             seed: u64,
         ) -> MemoryGate {
-            let shared = Arc::new(Shared::new(Arc::new(plan), endpoints, Net::Memory(net.clone())));
+            let plan = Arc::new(plan);
+            let current = Current { plan, endpoints, credentials: Arc::default() };
+            let shared = Arc::new(Shared::new(current, Net::Memory(net.clone())));
             let meters: Arc<WorkerMeters> = Arc::default();
             let (source, log) = pair();
             let worker = Worker::new(Arc::clone(&shared), Arc::clone(&meters), source, seed);
@@ -415,7 +447,7 @@ pub mod memory {
 
         /// Puts new endpoints in place of the first upstream's.
         pub fn set_endpoints(&self, endpoints: Arc<Endpoints>) {
-            self.shared.publish(|_, all| all[0] = endpoints);
+            self.shared.publish(|current| current.endpoints[0] = endpoints);
         }
 
         /// Sends off the log lines written so far.

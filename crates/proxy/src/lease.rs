@@ -10,6 +10,7 @@ use crate::worker::Worker;
 use gatehouse_core::failure::{Failure, Kind, Step};
 use gatehouse_core::moment::Moment;
 use gatehouse_wire::timer::now;
+use gatehouse_wire::tls::{HandshakeError, ServerId, connect};
 use gatehouse_wire::{DialError, Inbox, Stream};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -95,11 +96,11 @@ async fn dial(
         deadline = until;
         late = Kind::TotalTimeout;
     }
-    let mut dialling = pin!(worker.shared.net.dial(&pick.endpoint().address));
+    let mut dialling = pin!(open(worker, pick));
     let (io, timer) = (&mut client.io, &mut client.timer);
     poll_fn(|cx| {
         if let Poll::Ready(dialled) = dialling.as_mut().poll(cx) {
-            return Poll::Ready(dialled.map_err(meaning));
+            return Poll::Ready(dialled);
         }
         if io.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(Failure::new(Step::Lease, Kind::ClientGone)));
@@ -107,6 +108,33 @@ async fn dial(
         timer.poll_until(cx, deadline).map(|()| Err(Failure::new(Step::Lease, late)))
     })
     .await
+}
+
+/// Opens a connection, under TLS where the endpoint wants it. Nothing is ever sent in clear to one
+/// that does.
+async fn open(worker: &Worker, pick: &Pick) -> Result<Stream, Failure> {
+    let endpoint = pick.endpoint();
+    let stream = worker.shared.net.dial(&endpoint.address).await.map_err(meaning)?;
+    let Some(name) = &endpoint.tls else { return Ok(stream) };
+    let parts = pick.side().zip(ServerId::new(name));
+    let Some((side, server)) = parts else {
+        return Err(Failure::because(Step::Lease, Kind::Internal, "no credentials"));
+    };
+    // In a box of its own: an exchange in clear has no room for it.
+    Box::pin(connect(stream, side, &server)).await.map_err(handshake_meaning)
+}
+
+/// What a failed handshake means.
+fn handshake_meaning(error: HandshakeError) -> Failure {
+    let kind = match error {
+        HandshakeError::Gone => Kind::ConnectFailed,
+        HandshakeError::Certificate(_) => Kind::UpstreamCertificate,
+        HandshakeError::Alert(_) => Kind::UpstreamTlsAlert,
+        HandshakeError::Protocol(_)
+        | HandshakeError::Incompatible(_)
+        | HandshakeError::PlainHttp => Kind::UpstreamTlsProtocol,
+    };
+    Failure::because(Step::Lease, kind, error.text())
 }
 
 /// What a dial error means.

@@ -28,6 +28,13 @@ impl Line<'_> {
         put_hex(out, trace.id);
         out.push(b'"');
         put_text(out, b",\"client\":\"", client_text(client, head));
+        if let Some(tls) = client.io.stream.tls() {
+            put_text(out, b",\"tls\":\"", tls.version.as_bytes());
+            put_text(out, b",\"cipher\":\"", tls.cipher.as_bytes());
+            if let Some(name) = &tls.name {
+                put_text(out, b",\"sni\":\"", name.as_bytes());
+            }
+        }
         put_text(out, b",\"method\":\"", head.text(head.method_text));
         put_text(out, b",\"host\":\"", head.text(head.authority));
         put_text(out, b",\"path\":\"", head.text(head.raw_path));

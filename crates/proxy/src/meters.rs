@@ -89,6 +89,9 @@ pub struct WorkerMeters {
     pub accept_errors: Count,
     /// Client connections open.
     pub clients: Count,
+    /// TLS handshakes of clients by what became of them, in the order of
+    /// [`HandshakeEnd::ALL`](crate::handshake::HandshakeEnd::ALL).
+    pub handshakes: [Count; 9],
     /// Exchanges running.
     pub in_flight: Count,
     /// Log lines that could not be written in time.

@@ -12,7 +12,9 @@ use gatehouse_core::endpoints::{Ask, Endpoint, EndpointId, NoPick};
 use gatehouse_core::failure::{Failure, Kind, Step};
 use gatehouse_core::message::RequestHead;
 use gatehouse_wire::timer::now;
+use gatehouse_wire::tls::ClientSide;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Proof that an endpoint was chosen; its place in flight is given back when this is dropped.
 #[derive(Debug)]
@@ -28,6 +30,11 @@ impl Pick {
 
     pub fn endpoint(&self) -> &Endpoint {
         self.upstream.endpoints.get(self.id)
+    }
+
+    /// How the endpoint is spoken to under TLS, where it is the upstream's.
+    pub fn side(&self) -> Option<&Arc<ClientSide>> {
+        self.upstream.tls.as_ref()
     }
 
     pub fn pool(&self) -> &Rc<Pool> {

@@ -32,6 +32,9 @@ pub(crate) fn route<'v>(
     head: &RequestHead,
     trace: &mut Trace,
 ) -> Result<Routed<'v>, Failure> {
+    if client.io.stream.tls().is_some_and(|tls| !tls.admits(head.text(head.host))) {
+        return Err(Failure::new(Step::Route, Kind::RequestMisdirected));
+    }
     match view.plan.router.find(&asked(client, head)) {
         Found::Route(id) => {
             trace.route = Some(id);

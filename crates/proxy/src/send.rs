@@ -3,6 +3,7 @@
 
 use crate::admit::Admitted;
 use crate::client::{Client, ClientIo};
+use crate::client_cert;
 use crate::forwarded;
 use crate::hop::{self, Upgrade};
 use crate::lease::Lease;
@@ -45,6 +46,7 @@ pub(crate) fn rewrite(
     hop::strip(&mut head.fields, if upgrade { Upgrade::Keep } else { Upgrade::Drop });
     drop_aliases(&mut head.fields, forward);
     forwarded::write(client, &mut head.fields, head.authority);
+    client_cert::write(client, &mut head.fields);
     head.fields.join(Known::Via, b"Via", |line| line.extend_from_slice(b"1.1 gatehouse"));
     forward.request_edits.apply(&mut head.fields);
     if upgrade {

@@ -1,5 +1,6 @@
 //! What one worker holds: its view of the plan, its pools, buffers, counters and chance.
 
+use crate::credentials::Credentials;
 use crate::date::Calendar;
 use crate::log::LogSource;
 use crate::meters::{NO_ROUTE, RouteMeter, WorkerMeters};
@@ -14,6 +15,7 @@ use gatehouse_core::plan::{Keepalive, ListenerId, Plan, RouteId, UpstreamId, Ups
 use gatehouse_core::route::RewriteScratch;
 use gatehouse_core::vitals::{EndpointVitals, Padded};
 use gatehouse_wire::pump::Pump;
+use gatehouse_wire::tls::ClientSide;
 use gatehouse_wire::{Buffers, Net};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
@@ -25,10 +27,19 @@ use std::task::Waker;
 /// Desks kept for later; more are given back to the allocator.
 const KEPT_DESKS_MAX: usize = 1024;
 
-/// What all workers follow: the Plan, and each upstream's Endpoints.
+/// What is published: all of it is swapped under one lock, and seen as one.
+#[derive(Clone, Debug)]
+pub(crate) struct Current {
+    pub plan: Arc<Plan>,
+    /// Who can answer, one for each upstream of the plan.
+    pub endpoints: Vec<Arc<Endpoints>>,
+    pub credentials: Arc<Credentials>,
+}
+
+/// What all workers follow.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    current: Mutex<(Arc<Plan>, Vec<Arc<Endpoints>>)>,
+    current: Mutex<Current>,
     generation: AtomicU64,
     /// Connections open, one number a listener.
     pub clients: Vec<Padded<AtomicU32>>,
@@ -36,21 +47,20 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub fn new(plan: Arc<Plan>, endpoints: Vec<Arc<Endpoints>>, net: Net) -> Shared {
-        let clients = plan.listeners.iter().map(|_| Padded::default()).collect();
+    pub fn new(current: Current, net: Net) -> Shared {
+        let clients = current.plan.listeners.iter().map(|_| Padded::default()).collect();
         let generation = AtomicU64::new(1);
-        Shared { current: Mutex::new((plan, endpoints)), generation, clients, net }
+        Shared { current: Mutex::new(current), generation, clients, net }
     }
 
-    pub fn current(&self) -> (Arc<Plan>, Vec<Arc<Endpoints>>) {
+    pub fn current(&self) -> Current {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Swaps what is published and tells the workers.
-    pub fn publish(&self, swap: impl FnOnce(&mut Arc<Plan>, &mut Vec<Arc<Endpoints>>)) {
+    pub fn publish(&self, swap: impl FnOnce(&mut Current)) {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let (plan, endpoints) = &mut *current;
-        swap(plan, endpoints);
+        swap(&mut current);
         self.generation.fetch_add(1, Ordering::Release);
     }
 }
@@ -60,12 +70,15 @@ impl Shared {
 pub(crate) struct UpstreamView {
     pub endpoints: Arc<Endpoints>,
     pub pools: Vec<Rc<Pool>>,
+    /// How its endpoints under TLS are spoken to.
+    pub tls: Option<Arc<ClientSide>>,
 }
 
 /// One snapshot of everything an exchange obeys.
 #[derive(Debug)]
 pub(crate) struct View {
     pub plan: Arc<Plan>,
+    pub credentials: Arc<Credentials>,
     pub upstreams: Vec<Rc<UpstreamView>>,
     meters: Vec<OnceCell<Arc<RouteMeter>>>,
     no_route: Arc<RouteMeter>,
@@ -136,8 +149,7 @@ impl Worker {
         seed: u64,
     ) -> Rc<Worker> {
         let generation = shared.generation.load(Ordering::Acquire);
-        let (plan, endpoints) = shared.current();
-        let view = View::of(plan, &endpoints, &meters, &[]);
+        let view = View::of(shared.current(), &meters, &[]);
         let mut chance = Chance::seeded(seed);
         Rc::new(Worker {
             buffers: Buffers::new(),
@@ -167,9 +179,8 @@ impl Worker {
     }
 
     fn refresh(&self, generation: u64) {
-        let (plan, endpoints) = self.shared.current();
         let before = Rc::clone(&self.view.borrow());
-        let view = View::of(plan, &endpoints, &self.meters, &before.upstreams);
+        let view = View::of(self.shared.current(), &self.meters, &before.upstreams);
         self.view.replace(Rc::new(view));
         self.seen.set(generation);
     }
@@ -236,18 +247,17 @@ impl Worker {
 
 impl View {
     /// A view that keeps the pools of every endpoint that `before` had too: a pool follows the
-    /// vitals that its connections are counted in.
-    fn of(
-        plan: Arc<Plan>,
-        endpoints: &[Arc<Endpoints>],
-        worker: &WorkerMeters,
-        before: &[Rc<UpstreamView>],
-    ) -> View {
+    /// vitals that its connections are counted in, and what they were secured with.
+    fn of(current: Current, worker: &WorkerMeters, before: &[Rc<UpstreamView>]) -> View {
+        let Current { plan, endpoints, credentials } = current;
         let unchanged: HashMap<*const Endpoints, &Rc<UpstreamView>> =
             before.iter().map(|view| (Arc::as_ptr(&view.endpoints), view)).collect();
-        let mut pools: Option<HashMap<*const EndpointVitals, &Rc<Pool>>> = None;
-        let upstreams = endpoints.iter().zip(&plan.upstreams).map(|(endpoints, upstream)| {
-            if let Some(same) = unchanged.get(&Arc::as_ptr(endpoints)) {
+        let mut pools: Option<HashMap<PoolKey, &Rc<Pool>>> = None;
+        let sides = (0..).map(|at| credentials.upstream(UpstreamId(at)));
+        let each = endpoints.iter().zip(&plan.upstreams).zip(sides);
+        let upstreams = each.map(|((endpoints, upstream), side)| {
+            let same = unchanged.get(&Arc::as_ptr(endpoints));
+            if let Some(same) = same.filter(|same| is_same(same.tls.as_ref(), side)) {
                 for (endpoint, pool) in endpoints.list().iter().zip(&same.pools) {
                     pool.adopt(keepalive_of(upstream, endpoint));
                 }
@@ -256,7 +266,7 @@ impl View {
             let known = pools.get_or_insert_with(|| known_pools(before));
             let kept = endpoints.list().iter().map(|endpoint| {
                 let keepalive = keepalive_of(upstream, endpoint);
-                match known.get(&Arc::as_ptr(&endpoint.vitals)) {
+                match known.get(&(Arc::as_ptr(&endpoint.vitals), side.map(Arc::as_ptr))) {
                     Some(pool) => {
                         pool.adopt(keepalive);
                         Rc::clone(pool)
@@ -264,11 +274,12 @@ impl View {
                     None => Pool::new(keepalive),
                 }
             });
-            Rc::new(UpstreamView { pools: kept.collect(), endpoints: Arc::clone(endpoints) })
+            let (pools, tls) = (kept.collect(), side.cloned());
+            Rc::new(UpstreamView { pools, endpoints: Arc::clone(endpoints), tls })
         });
         let upstreams = upstreams.collect();
         let meters = plan.routes.iter().map(|_| OnceCell::new()).collect();
-        View { upstreams, meters, no_route: worker.route(NO_ROUTE), plan }
+        View { upstreams, meters, no_route: worker.route(NO_ROUTE), plan, credentials }
     }
 }
 
@@ -280,10 +291,20 @@ fn keepalive_of(upstream: &UpstreamPlan, endpoint: &Endpoint) -> Keepalive {
     }
 }
 
-fn known_pools(before: &[Rc<UpstreamView>]) -> HashMap<*const EndpointVitals, &Rc<Pool>> {
+/// What a pool's connections are counted in, and secured with.
+type PoolKey = (*const EndpointVitals, Option<*const ClientSide>);
+
+fn known_pools(before: &[Rc<UpstreamView>]) -> HashMap<PoolKey, &Rc<Pool>> {
+    let of = |view: &'_ Rc<UpstreamView>| view.tls.as_ref().map(Arc::as_ptr);
     before
         .iter()
-        .flat_map(|view| view.endpoints.list().iter().zip(&view.pools))
-        .map(|(endpoint, pool)| (Arc::as_ptr(&endpoint.vitals), pool))
+        .flat_map(|view| {
+            let pairs = view.endpoints.list().iter().zip(&view.pools);
+            pairs.map(move |(endpoint, pool)| ((Arc::as_ptr(&endpoint.vitals), of(view)), pool))
+        })
         .collect()
+}
+
+fn is_same(one: Option<&Arc<ClientSide>>, other: Option<&Arc<ClientSide>>) -> bool {
+    one.map(Arc::as_ptr) == other.map(Arc::as_ptr)
 }

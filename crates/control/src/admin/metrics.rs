@@ -7,6 +7,7 @@ use super::Shown;
 use gatehouse_core::breaker::Gate;
 use gatehouse_core::endpoints::{Endpoint, Standing};
 use gatehouse_core::vitals::UpstreamVitals;
+use gatehouse_proxy::handshake::HandshakeEnd;
 use gatehouse_proxy::meters::{LATENCY_BOUNDS_US, RouteMeter, WorkerMeters};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -105,9 +106,19 @@ pub fn metrics(shown: &Shown) -> String {
         "Access log lines that could not be written in time or at all.",
         total(|worker| worker.log_lines_lost.get()) + shown.log_lines_lost.load(Relaxed),
     );
+    handshakes(&seen.workers, &mut out);
     shown.facts.borrow().metrics(&mut out);
     upstreams(&seen, &mut out);
     out
+}
+
+fn handshakes(workers: &[Arc<WorkerMeters>], out: &mut String) {
+    let help = "TLS handshakes of clients by what became of them.";
+    family(out, "tls_handshakes_total", "counter", help);
+    for end in HandshakeEnd::ALL {
+        let count: u64 = workers.iter().map(|worker| worker.handshakes[end as usize].get()).sum();
+        let _ = writeln!(out, "gatehouse_tls_handshakes_total{{end={:?}}} {count}", end.word());
+    }
 }
 
 fn family(out: &mut String, name: &str, kind: &str, help: &str) {

@@ -17,6 +17,7 @@ mod read;
 mod render;
 mod schema;
 mod source;
+mod tls;
 mod tree;
 mod understand;
 mod units;
@@ -34,6 +35,7 @@ pub use problem::{Kind, PROBLEMS_MAX, Problem, Related, Severity};
 pub use render::{Paint, problem_json, render};
 pub use schema::{json_schema, markdown};
 pub use source::{FileId, LineColumn, Place, Source, Sources};
+pub use tls::{CertificateSpec, ClientCert, FileSpec, ListenerTls, TlsSpecs, Trust, UpstreamTls};
 pub(crate) use units::duration;
 
 use gatehouse_core::plan::Plan;
@@ -64,6 +66,8 @@ pub struct Loaded {
 pub struct Lowered {
     /// What the data plane obeys.
     pub plan: Plan,
+    /// Which certificates it needs; they are not read yet.
+    pub tls: TlsSpecs,
     /// Threads that serve; `None` is one per core.
     pub workers: Option<NonZeroUsize>,
     /// Where the admin interface listens; always a loopback address.

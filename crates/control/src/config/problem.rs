@@ -64,6 +64,8 @@ pub enum Kind {
     Unused,
     /// A name that does not resolve.
     Unresolved,
+    /// A certificate, key or root that is wrong, or soon will be.
+    Certificate,
 }
 
 impl Kind {
@@ -88,6 +90,7 @@ impl Kind {
             Kind::Timeouts => "timeouts",
             Kind::Unused => "unused",
             Kind::Unresolved => "unresolved",
+            Kind::Certificate => "certificate",
         }
     }
 }
@@ -186,7 +189,8 @@ impl Report {
             | Kind::Tie
             | Kind::Include
             | Kind::Timeouts
-            | Kind::Unresolved => false,
+            | Kind::Unresolved
+            | Kind::Certificate => false,
         };
         if echo || (absent && self.loose) {
             return;

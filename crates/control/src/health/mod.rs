@@ -54,7 +54,11 @@ async fn watch(watch: Rc<Watch>) {
 }
 
 async fn check(watch: Rc<Watch>, due: Due) {
-    let found = probe(&Net::System, &due.endpoint, &due.rule).await;
+    let side = match due.endpoint.tls {
+        Some(_) => watch.handle.client_side(&due.upstream),
+        None => None,
+    };
+    let found = probe(&Net::System, &due.endpoint, side.as_deref(), &due.rule).await;
     watch.running.set(watch.running.get() - 1);
     let mut chance = watch.chance.borrow_mut();
     let said = (found.verdict, &*found.why);

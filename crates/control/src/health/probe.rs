@@ -1,17 +1,24 @@
 //! One check of one endpoint.
 
-use crate::client::{NoAnswer, fetch, knock};
+use crate::client::{Door, NoAnswer, fetch, knock};
 use gatehouse_core::endpoints::Endpoint;
 use gatehouse_core::health::{Check, HealthRule, Verdict};
 use gatehouse_wire::Net;
+use gatehouse_wire::tls::ClientSide;
 
 /// Bytes of a body that are looked at.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// Asks an endpoint; says what it found where the check did not pass.
-pub(super) async fn probe(net: &Net, endpoint: &Endpoint, rule: &HealthRule) -> Found {
+pub(super) async fn probe(
+    net: &Net,
+    endpoint: &Endpoint,
+    side: Option<&ClientSide>,
+    rule: &HealthRule,
+) -> Found {
+    let door = Door { net, address: &endpoint.address, name: endpoint.tls.as_deref(), side };
     match &rule.check {
-        Check::Connect => match knock(net, &endpoint.address, rule.timeout).await {
+        Check::Connect => match knock(&door, rule.timeout).await {
             Ok(()) => Found::passed(),
             Err(why) => Found::failed(why.to_string()),
         },
@@ -23,7 +30,7 @@ pub(super) async fn probe(net: &Net, endpoint: &Endpoint, rule: &HealthRule) -> 
                  Accept: */*\r\nConnection: close\r\n\r\n"
             );
             let most = if body.is_some() { BODY_BYTES_MAX } else { 0 };
-            let answer = fetch(net, &endpoint.address, &request, most, rule.timeout).await;
+            let answer = fetch(&door, &request, most, rule.timeout).await;
             judge(answer.map(|answer| (answer.status, answer.body)), statuses, body.as_deref())
         }
     }

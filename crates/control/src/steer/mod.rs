@@ -11,6 +11,7 @@ pub(crate) mod watch;
 
 use crate::access_log::AccessLog;
 use crate::admin::{Admin, Door, Shown};
+use crate::certificates::{Files, make};
 use crate::registry::{Duty, Named, Registry};
 use crate::resolver::Resolver;
 use crate::supervisor::{Supervisor, Word};
@@ -24,13 +25,17 @@ use std::future::poll_fn;
 use std::io;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use trial::Trial;
 use watch::LastRead;
 
 /// How often a drain is looked at.
 const DRAIN_LOOK: Duration = Duration::from_millis(10);
+
+/// How often certificates are looked at.
+const CERTIFICATES_LOOK: Duration = Duration::from_secs(2);
 
 /// Longer than anything waits without being woken.
 const LONG: Duration = Duration::from_secs(3600);
@@ -73,7 +78,10 @@ impl Steering {
         let mut timer = Timer::after(LONG);
         while !(self.draining && self.gate.is_drained()) {
             match self.next(&mut signals, &mut timer).await {
-                Event::Look => self.end_trial(),
+                Event::Look => {
+                    self.end_trial();
+                    self.look_at_certificates();
+                }
                 Event::Signal(Signal::Terminate) => self.terminate(),
                 Event::Signal(Signal::Hangup) => {
                     drop(self.mailbox.post(Order::Reload(Cause::Signal)));
@@ -84,7 +92,11 @@ impl Steering {
     }
 
     async fn next(&self, signals: &mut Signals, timer: &mut Timer) -> Event {
-        let mut until = now().after(if self.draining { DRAIN_LOOK } else { LONG });
+        let mut until = now().after(match self.in_force.prepared.is_empty() {
+            _ if self.draining => DRAIN_LOOK,
+            true => LONG,
+            false => CERTIFICATES_LOOK,
+        });
         if let Some(trial) = &self.trial {
             until = until.min(trial.until);
         }
@@ -98,6 +110,30 @@ impl Steering {
             timer.poll_until(cx, until).map(|()| Event::Look)
         })
         .await
+    }
+
+    /// Takes in certificates whose files have changed. Where they are wrong, the old ones stay.
+    fn look_at_certificates(&mut self) {
+        if self.draining || self.busy != Busy::No {
+            return;
+        }
+        let Settled { plan, tls, prepared, .. } = &mut self.in_force;
+        if prepared.look() != Files::Changed {
+            return;
+        }
+        let (made, problems) = make(tls, plan, SystemTime::now(), Some(prepared));
+        for problem in &problems {
+            eprintln!("{}: {}", problem.severity.word(), problem.reason);
+        }
+        match made {
+            Some(made) => {
+                let credentials = Arc::clone(&made.credentials);
+                self.gate.handle().set_credentials(plan, credentials);
+                *prepared = made;
+                eprintln!("certificates have changed and are in force");
+            }
+            None => eprintln!("error: certificates have changed and are wrong: the old ones stay"),
+        }
     }
 
     fn terminate(&mut self) {

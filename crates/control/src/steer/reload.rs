@@ -7,7 +7,10 @@ use super::watch::LastRead;
 use super::{Steering, settings};
 use crate::access_log::Target;
 use crate::admin::Admin;
-use crate::config::{AccessTo, Loaded, Lowered, Paint, ProcessEnv, Verdict, load, render};
+use crate::certificates::{Prepared, prepare};
+use crate::config::{
+    AccessTo, Loaded, Lowered, Paint, ProcessEnv, TlsSpecs, Verdict, load, render,
+};
 use crate::gateway::{Fault, Shows, bind_admin, log_fault};
 use crate::registry::Registry;
 use gatehouse_core::plan::{Changes, Plan};
@@ -25,12 +28,15 @@ pub(crate) struct Settled {
     pub workers: Option<NonZeroUsize>,
     pub admin: Option<SocketAddr>,
     pub access_log: AccessTo,
+    /// Which certificates it needs, and what they were made into.
+    pub tls: TlsSpecs,
+    pub prepared: Prepared,
 }
 
 impl Settled {
-    pub fn of(lowered: Lowered) -> Settled {
-        let Lowered { plan, workers, admin, access_log, expects: _, places: _ } = lowered;
-        Settled { plan: Arc::new(plan), workers, admin, access_log }
+    pub fn of(lowered: Lowered, prepared: Prepared) -> Settled {
+        let Lowered { plan, tls, workers, admin, access_log, expects: _, places: _ } = lowered;
+        Settled { plan: Arc::new(plan), workers, admin, access_log, tls, prepared }
     }
 }
 
@@ -84,15 +90,24 @@ impl From<Fault> for Refused {
     }
 }
 
-/// Reads and understands a file, and waits for names that are new in it, but not for long.
-fn read(file: &Path, purpose: Purpose, registry: &Registry, last_read: Option<&LastRead>) -> Read {
+/// Reads and understands a file and the certificates it names, and waits for names that are new in
+/// it, but not for long.
+fn read(
+    file: &Path,
+    purpose: Purpose,
+    registry: &Registry,
+    before: &Prepared,
+    last_read: Option<&LastRead>,
+) -> Read {
     let mut loaded: Loaded = load(file, &ProcessEnv);
     if let (Some(last_read), Some(_)) = (last_read, purpose.cause()) {
         last_read.note(&loaded);
     }
+    let prepared = prepare(&mut loaded, Some(before));
     let problems = render(&loaded, Paint::Plain);
     let verdict = loaded.verdict();
-    let settled = loaded.lowered.take().map(Settled::of);
+    let parts = loaded.lowered.take().zip(prepared);
+    let settled = parts.map(|(lowered, prepared)| Settled::of(lowered, prepared));
     if let (Some(settled), Some(_)) = (&settled, purpose.cause()) {
         registry.await_names(&settled.plan);
     }
@@ -139,8 +154,9 @@ impl Steering {
         }
         let (mailbox, registry) = (self.mailbox.clone(), self.registry.clone());
         let last_read = is_own.then(|| self.last_read.clone());
+        let before = self.in_force.prepared.clone();
         let work = move || {
-            let read = read(&file, purpose, &registry, last_read.as_ref());
+            let read = read(&file, purpose, &registry, &before, last_read.as_ref());
             mailbox.finish(Order::Adopt(Box::new(read)), reply);
         };
         let started = std::thread::Builder::new().name("reader".to_owned()).spawn(work);
@@ -294,8 +310,9 @@ impl Steering {
             self.admin = None;
         }
         let (handle, plan) = (self.gate.handle(), Arc::clone(&new.plan));
+        let credentials = Arc::clone(&new.prepared.credentials);
         self.registry.adopt(&self.in_force.plan, &new.plan, &changes.upstream_of, |endpoints| {
-            handle.publish(plan, endpoints);
+            handle.publish(plan, endpoints, credentials);
         });
         if let Some(log) = log {
             self.log.redirect(log);

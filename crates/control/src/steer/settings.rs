@@ -7,7 +7,7 @@ use std::fmt::Display;
 
 /// A line for each setting that is different.
 pub(super) fn changed(old: &Settled, new: &Settled) -> Vec<String> {
-    let Settled { plan, workers, admin, access_log } = new;
+    let Settled { plan, workers, admin, access_log, tls: _, prepared } = new;
     let mut lines = Vec::new();
     let mut note = |name: &str, old: String, new: String| {
         if old != new {
@@ -25,6 +25,9 @@ pub(super) fn changed(old: &Settled, new: &Settled) -> Vec<String> {
         Some(LogFormat::Combined) => "combined".to_owned(),
     };
     note("log.access.format", format(old.plan.access_log), format(plan.access_log));
+    if *prepared != old.prepared {
+        lines.push("certificates are others".to_owned());
+    }
     lines
 }
 

@@ -65,6 +65,13 @@ fn understood(lowered: &Lowered) -> String {
     for upstream in &plan.upstreams {
         let _ = writeln!(out, "\n{upstream:#?}");
     }
+    let tls = &lowered.tls;
+    for listener in tls.listeners.iter().flatten() {
+        let _ = writeln!(out, "\n{listener:#?}");
+    }
+    for upstream in tls.upstreams.iter().flatten() {
+        let _ = writeln!(out, "\n{upstream:#?}");
+    }
     for expect in &lowered.expects {
         let _ = writeln!(out, "\n{:#?}\n{:#?}", expect.question, expect.expected);
     }

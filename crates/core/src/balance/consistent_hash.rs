@@ -149,6 +149,7 @@ mod tests {
                 text: text.into(),
                 address: Address::Ip(SocketAddr::from(([127, 0, 0, 1], 1))),
                 authority: "".into(),
+                tls: None,
                 base_path: "".into(),
                 weight: weight(at),
                 connections_max: None,

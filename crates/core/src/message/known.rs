@@ -21,7 +21,8 @@ pub enum Known {
     XForwardedFor,
     XForwardedProto,
     XForwardedHost,
-    /// Any other `X-Forwarded-*`, and `X-Real-IP`: believed only behind a trusted proxy.
+    /// Any other `X-Forwarded-*`, `X-Real-IP`, `Client-Cert*` (RFC 9440) and `X-Client-Cert-*`:
+    /// believed only behind a trusted proxy.
     XForwardedOther,
     Authorization,
     ProxyAuthorization,
@@ -58,12 +59,14 @@ impl Known {
             (10, b'k') if same_word(name, b"keep-alive") => Known::KeepAlive,
             (10, b's') if same_word(name, b"set-cookie") => Known::SetCookie,
             (10, b'u') if same_word(name, b"user-agent") => Known::UserAgent,
+            (11, b'c') if same_word(name, b"client-cert") => Known::XForwardedOther,
             (12, b'c') if same_word(name, b"content-type") => Known::ContentType,
             (12, b'p') if same_word(name, b"proxy-status") => Known::ProxyStatus,
             (13, b'a') if same_word(name, b"authorization") => Known::Authorization,
             (14, b'c') if same_word(name, b"content-length") => Known::ContentLength,
             (16, b'p') if same_word(name, b"proxy-connection") => Known::ProxyConnection,
             (17, b't') if same_word(name, b"transfer-encoding") => Known::TransferEncoding,
+            (17, b'c') if same_word(name, b"client-cert-chain") => Known::XForwardedOther,
             (17, b's') if same_word(name, b"sec-websocket-key") => Known::SecWebSocketKey,
             (19, b'p') if same_word(name, b"proxy-authorization") => Known::ProxyAuthorization,
             (_, b'x') => Known::of_x(name),
@@ -73,7 +76,9 @@ impl Known {
 
     fn of_x(name: &[u8]) -> Known {
         const PREFIX: &[u8; 12] = b"x-forwarded-";
-        if same_word(name, b"x-real-ip") {
+        const CLIENT: &[u8; 14] = b"x-client-cert-";
+        let client = name.get(..CLIENT.len()).is_some_and(|start| same_word(start, CLIENT));
+        if same_word(name, b"x-real-ip") || client {
             return Known::XForwardedOther;
         }
         match name.split_at_checked(PREFIX.len()) {
@@ -157,6 +162,10 @@ mod tests {
             (b"te", Known::Te),
             (b"X-REAL-ip", Known::XForwardedOther),
             (b"proxy-authorization", Known::ProxyAuthorization),
+            (b"Client-Cert", Known::XForwardedOther),
+            (b"client-cert-chain", Known::XForwardedOther),
+            (b"X-Client-Cert-SHA256", Known::XForwardedOther),
+            (b"x-client-cert", Known::Other),
         ] {
             assert_eq!(Known::of(name), known);
         }

@@ -21,6 +21,8 @@ pub struct ClientLimits {
     pub body_bytes_max: Option<u64>,
     /// Connections open at once; one more is closed as it comes.
     pub connections_max: u32,
+    /// From accept to the end of a TLS handshake.
+    pub tls_handshake_timeout: Duration,
     /// From a connection's first byte (or, on a fresh one, from accept) to the end of the head.
     pub head_timeout: Duration,
     /// How long a connection may wait for its next request.
@@ -37,6 +39,7 @@ impl Default for ClientLimits {
             target_bytes_max: 8 * 1024,
             body_bytes_max: None,
             connections_max: 20_000,
+            tls_handshake_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             body_rate_min: 128,
@@ -66,6 +69,16 @@ impl Cidr {
     }
 }
 
+/// What lies beneath what a listener's clients speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// Nothing.
+    #[default]
+    Clear,
+    /// TLS. The certificates are no part of the Plan: they change without it.
+    Tls,
+}
+
 /// One listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerPlan {
@@ -73,6 +86,8 @@ pub struct ListenerPlan {
     pub name: Box<str>,
     /// What it binds.
     pub bind: Bind,
+    /// What lies beneath what its clients speak.
+    pub transport: Transport,
     /// Whose forwarding fields are believed.
     pub trusted_proxies: Vec<Cidr>,
     /// What its clients may cost.

@@ -13,7 +13,7 @@ mod upstream;
 pub use crate::address::{Address, Bind};
 pub use changes::{Changes, Sorted};
 pub use edits::{Edits, FieldEdit};
-pub use listener::{Cidr, ClientLimits, ListenerId, ListenerPlan};
+pub use listener::{Cidr, ClientLimits, ListenerId, ListenerPlan, Transport};
 pub use route::{
     Action, Forward, PathMode, Redirect, Respond, RouteId, RoutePlan, Split, Target, Template,
     TemplateFacts, TemplateFault, Timeouts,

@@ -19,6 +19,8 @@ pub struct EndpointSpec {
     pub text: Arc<str>,
     /// Where it is.
     pub address: Address,
+    /// Who it has to be, a host name or an address, where it is spoken to under TLS.
+    pub tls: Option<Arc<str>>,
     /// What is put before the path: empty, or `/base` without a slash at the end.
     pub base_path: Arc<str>,
     /// Its share of the load, 1 to 65,535.

@@ -30,6 +30,7 @@ pub fn endpoint(text: &str, weight: u16) -> Endpoint {
         text: text.into(),
         address: Address::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, 1))),
         authority: text.into(),
+        tls: None,
         base_path: "".into(),
         weight,
         connections_max: None,

@@ -2,6 +2,7 @@
 
 use super::{complain, count, exit_code, paint, say};
 use crate::cli::CheckArgs;
+use gatehouse_control::certificates::prepare;
 use gatehouse_control::config::{
     Json, Kind, Loaded, Lowered, Problem, ProcessEnv, load, problem_json, render,
 };
@@ -24,6 +25,7 @@ const LISTED_MAX: usize = 50;
 /// Prints all problems; where there is none that matters, what was understood.
 pub(crate) fn run(args: CheckArgs) -> ExitCode {
     let mut loaded = load(&args.file.config, &ProcessEnv);
+    prepare(&mut loaded, None);
     let unresolved = loaded.lowered.as_ref().map(unresolved_names).unwrap_or_default();
     loaded.problems.extend(unresolved);
     if args.json {

@@ -4,6 +4,7 @@
 
 use super::WORLD;
 use crate::cli::DemoArgs;
+use gatehouse_control::certificates::prepare;
 use gatehouse_control::config::{CommandLine, ProcessEnv, command_line_text, load_text};
 use gatehouse_control::gateway::Gateway;
 use gatehouse_control::supervisor::Supervisor;
@@ -103,10 +104,15 @@ fn start(origins: &[Running], port: u16) -> io::Result<Gateway> {
         ..CommandLine::default()
     });
     let quiet = format!("{text}\n[log]\naccess = {{ format = \"off\" }}\n");
-    let loaded = load_text("(demo)", &quiet, &ProcessEnv);
-    let lowered = loaded.lowered.ok_or_else(|| io::Error::other("its configuration is wrong"))?;
+    let mut loaded = load_text("(demo)", &quiet, &ProcessEnv);
+    let prepared = prepare(&mut loaded, None);
+    let (lowered, prepared) = loaded
+        .lowered
+        .zip(prepared)
+        .ok_or_else(|| io::Error::other("its configuration is wrong"))?;
     let nobody = Supervisor::default();
-    Gateway::start(lowered, None, nobody).map_err(|fault| io::Error::other(fault.to_string()))
+    Gateway::start(lowered, prepared, None, nobody)
+        .map_err(|fault| io::Error::other(fault.to_string()))
 }
 
 fn tell(gateway: &Gateway, origins: &[Running]) {

@@ -2,6 +2,7 @@
 
 use super::{WORLD, complain, count, exit_code, paint};
 use crate::cli::RunArgs;
+use gatehouse_control::certificates::prepare;
 use gatehouse_control::config::{Loaded, ProcessEnv, load, render};
 use gatehouse_control::gateway::{ConfigFile, Follow, Gateway};
 use gatehouse_control::supervisor::Supervisor;
@@ -19,13 +20,16 @@ pub(crate) fn run(args: &RunArgs) -> ExitCode {
 /// Serves a loaded configuration, or says what is wrong with it. `file` is read again when the
 /// gateway is told to reload.
 pub(crate) fn serve(mut loaded: Loaded, file: Option<ConfigFile>) -> ExitCode {
+    let prepared = prepare(&mut loaded, None);
     if !loaded.problems.is_empty() {
         complain(&render(&loaded, paint()));
     }
-    let Some(lowered) = loaded.lowered.take() else { return exit_code(&loaded) };
+    let Some((lowered, prepared)) = loaded.lowered.take().zip(prepared) else {
+        return exit_code(&loaded);
+    };
     raise_descriptors();
     let supervisor = Supervisor::from_env(&ProcessEnv, std::process::id());
-    let gateway = match Gateway::start(lowered, file, supervisor) {
+    let gateway = match Gateway::start(lowered, prepared, file, supervisor) {
         Ok(gateway) => gateway,
         Err(fault) => {
             eprintln!("error: {fault}");

@@ -95,6 +95,7 @@ pub fn pick(balance: &str, count: u32, times: usize) -> Option<String> {
         text: format!("10.0.{}.{}:8080", at / 256, at % 256).into(),
         address: Address::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))),
         authority: "".into(),
+        tls: None,
         base_path: "".into(),
         weight: 1 + (at % 2) as u16,
         connections_max: None,

@@ -6,7 +6,7 @@ use gatehouse_core::address::{Address, Bind};
 use gatehouse_core::endpoints::{Endpoint, Endpoints, Standing};
 use gatehouse_core::plan::{
     Action, Balance, ClientLimits, Edits, EndpointSpec, Forward, ListenerPlan, LogFormat, PathMode,
-    Plan, PlanParts, RoutePlan, Target, Timeouts, UpstreamId, UpstreamPlan,
+    Plan, PlanParts, RoutePlan, Target, Timeouts, Transport, UpstreamId, UpstreamPlan,
 };
 use gatehouse_core::route::{ListenerSet, PathRule, Rewrite, RouteRule};
 use gatehouse_core::vitals::UpstreamVitals;
@@ -90,6 +90,7 @@ fn endpoints() -> Arc<Endpoints> {
         text: "10.0.1.1:80".into(),
         address: Address::Ip(ORIGIN.into()),
         authority: "10.0.1.1:80".into(),
+        tls: None,
         base_path: "".into(),
         weight: 1,
         connections_max: None,
@@ -129,6 +130,7 @@ fn plan(access_log: bool) -> Option<Plan> {
     let endpoint = EndpointSpec {
         text: "10.0.1.1:80".into(),
         address: Address::Ip(SocketAddr::from(ORIGIN)),
+        tls: None,
         base_path: "".into(),
         weight: 1,
         connections_max: None,
@@ -138,6 +140,7 @@ fn plan(access_log: bool) -> Option<Plan> {
     let listener = ListenerPlan {
         name: "web".into(),
         bind: Bind::Ip(GATEWAY.into()),
+        transport: Transport::Clear,
         trusted_proxies: vec![],
         limits: ClientLimits::default(),
     };

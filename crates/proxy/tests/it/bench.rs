@@ -6,8 +6,8 @@ use gatehouse_core::endpoints::{Endpoint, Endpoints, Standing};
 use gatehouse_core::message::MethodSet;
 use gatehouse_core::plan::{
     Action, Balance, ClientLimits, Edits, EndpointSpec, Forward, Keepalive, ListenerPlan,
-    LogFormat, PathMode, Plan, PlanParts, Retry, Ring, RoutePlan, Target, Timeouts, UpstreamId,
-    UpstreamPlan,
+    LogFormat, PathMode, Plan, PlanParts, Retry, Ring, RoutePlan, Target, Timeouts, Transport,
+    UpstreamId, UpstreamPlan,
 };
 use gatehouse_core::route::{ListenerSet, PathRule, Rewrite, RouteRule};
 use gatehouse_core::vitals::UpstreamVitals;
@@ -84,6 +84,7 @@ fn endpoints_with(count: u8, balance: Balance, connections_max: Option<u32>) -> 
         text: origin_address(index).to_string().into(),
         address: Address::Ip(origin_address(index)),
         authority: origin_address(index).to_string().into(),
+        tls: None,
         base_path: "".into(),
         weight: 1,
         connections_max,
@@ -100,6 +101,7 @@ fn plan(setup: Setup) -> Plan {
     let specs = (1..=setup.endpoints).map(|index| EndpointSpec {
         text: origin_address(index).to_string().into(),
         address: Address::Ip(origin_address(index)),
+        tls: None,
         base_path: "".into(),
         weight: 1,
         connections_max: None,
@@ -115,6 +117,7 @@ fn plan(setup: Setup) -> Plan {
         listeners: vec![ListenerPlan {
             name: "web".into(),
             bind: Bind::Ip(GATEWAY.into()),
+            transport: Transport::Clear,
             trusted_proxies: setup.trusted,
             limits: setup.limits,
         }],

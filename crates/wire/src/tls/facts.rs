@@ -46,8 +46,12 @@ impl Facts {
 
     /// Whether a request for `host`, in lower case, may be answered on this connection: the
     /// policy for that host is the one under which the connection was made.
-    pub fn admits(&self, host: &str) -> bool {
+    pub fn admits(&self, host: &[u8]) -> bool {
         let Some((side, policy)) = &self.served else { return true };
-        side.policy_of(host) == *policy
+        if side.has_one_policy() {
+            return true;
+        }
+        // What is no text is no name either: it is for whoever asks for none.
+        side.policy_of(std::str::from_utf8(host).unwrap_or_default()) == *policy
     }
 }

@@ -24,6 +24,7 @@ pub use handshake::{HandshakeError, accept, connect};
 pub use identity::{Identity, IdentityFault};
 pub use names::covers;
 pub use peer::Peer;
+pub use rustls::pki_types::CertificateDer as Certificate;
 pub use server::{ClientAuth, Policy, PolicyId, ServerEntry, ServerFault, ServerSide};
 pub use stream::TlsStream;
 pub use suites::{MinVersion, SUITES, suite_named};

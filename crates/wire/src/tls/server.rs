@@ -187,6 +187,10 @@ impl ServerSide {
         self.store.slot(Some(name)).policy
     }
 
+    pub(super) fn has_one_policy(&self) -> bool {
+        self.policies.len() == 1
+    }
+
     pub(super) fn choose(&self, name: Option<&str>) -> (PolicyId, &Arc<ServerConfig>) {
         let policy = self.store.slot(name).policy;
         (policy, &self.policies[usize::from(policy.0)].1)

@@ -116,8 +116,8 @@ fn a_ticket_of_an_open_policy_opens_no_other_on_the_same_listener() {
     assert_eq!(far.unwrap_err().to_string(), "none was shown");
     let (_, far) = visit(&client, "open.test", &side);
     let facts = far.tls().unwrap();
-    assert!(facts.admits("open.test") && facts.admits("unknown.test"));
-    assert!(!facts.admits("closed.test"), "a host of another policy");
+    assert!(facts.admits(b"open.test") && facts.admits(b"unknown.test"));
+    assert!(!facts.admits(b"closed.test"), "a host of another policy");
 }
 
 #[test]

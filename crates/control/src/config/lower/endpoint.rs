@@ -1,6 +1,5 @@
-//! One endpoint: `host:port`, `http://host:port/base` or `unix:/path`.
+//! One endpoint: `host:port`, `http://host:port/base`, the same with `https`, or `unix:/path`.
 
-use super::super::problem::Kind;
 use super::super::tree::{Table, Text};
 use super::{Fault, Lower, matcher};
 use gatehouse_core::plan::{Address, EndpointSpec};
@@ -15,9 +14,10 @@ impl Lower<'_> {
         table: Option<&Table>,
     ) -> Option<EndpointSpec> {
         let Text { text, place } = written;
-        let (address, base_path) = match text.strip_prefix("unix:") {
+        let Parsed { address, base_path, tls } = match text.strip_prefix("unix:") {
             Some(path) => {
-                (Address::Unix(self.unix_path(path, place)?.into()), Arc::<str>::from(""))
+                let address = Address::Unix(self.unix_path(path, place)?.into());
+                Parsed { address, base_path: "".into(), tls: None }
             }
             None => match parse(text) {
                 Ok(parsed) => parsed,
@@ -31,6 +31,7 @@ impl Lower<'_> {
         Some(EndpointSpec {
             text: text.into(),
             address,
+            tls,
             base_path,
             weight: count("weight").map_or(1, |weight| u16::try_from(weight).unwrap_or(u16::MAX)),
             connections_max: count("max-connections")
@@ -40,31 +41,40 @@ impl Lower<'_> {
     }
 }
 
-fn parse(text: &str) -> Result<(Address, Arc<str>), Fault> {
+/// What an endpoint's text says.
+struct Parsed {
+    address: Address,
+    base_path: Arc<str>,
+    /// Who it has to be, where it is spoken to under TLS.
+    tls: Option<Arc<str>>,
+}
+
+fn parse(text: &str) -> Result<Parsed, Fault> {
     let bad = || Fault::bad(format!("\"{}\" is no endpoint", text.escape_debug()));
     let Some((scheme, rest)) = text.split_once("://") else {
         if text.contains('/') {
             return Err(bad().hint(format!("a base path needs a scheme: \"http://{text}\"")));
         }
-        return Ok((parse_authority(text, None).map_err(|hint| bad().hint(hint))?, "".into()));
+        let address = parse_authority(text, None).map_err(|hint| bad().hint(hint))?;
+        return Ok(Parsed { address, base_path: "".into(), tls: None });
     };
-    match scheme {
-        "http" => {}
-        "https" => {
-            return Err(Fault {
-                kind: Kind::NotInThisVersion,
-                reason: "https towards an endpoint is not in this version".to_owned(),
-                hint: Some(format!("write \"http://{rest}\"")),
-            });
-        }
+    let usual_port = match scheme {
+        "http" => 80,
+        "https" => 443,
         _ => return Err(bad().hint("write \"host:port\", \"http://host:port\" or \"unix:/path\"")),
-    }
+    };
     let (authority, path) = match rest.find(['/', '?', '#']) {
         Some(at) => rest.split_at(at),
         None => (rest, ""),
     };
-    let address = parse_authority(authority, Some(80)).map_err(|hint| bad().hint(hint))?;
-    Ok((address, parse_base(path)?.into()))
+    let address = parse_authority(authority, Some(usual_port)).map_err(|hint| bad().hint(hint))?;
+    let tls = (scheme == "https").then(|| match &address {
+        Address::Ip(address) => address.ip().to_string().into(),
+        Address::Name { host, .. } => Arc::clone(host),
+        // No URL is a UNIX socket's.
+        Address::Unix(_) => "localhost".into(),
+    });
+    Ok(Parsed { address, base_path: parse_base(path)?.into(), tls })
 }
 
 /// A base path: empty, or `/base` without a slash at the end.

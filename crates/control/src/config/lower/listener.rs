@@ -5,7 +5,7 @@ use super::super::source::Place;
 use super::super::tree::{Table, Text};
 use super::merge::Merged;
 use super::{Fault, Lower};
-use gatehouse_core::plan::{Bind, Cidr, ClientLimits, ListenerPlan};
+use gatehouse_core::plan::{Bind, Cidr, ClientLimits, ListenerPlan, Transport};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
@@ -31,13 +31,26 @@ impl Lower<'_> {
             bound.push((bind.clone(), place));
             let trusted_proxies = self.ranges(table);
             let limits = self.limits(table.table("limits"));
-            plans.push(ListenerPlan { name: named.name.clone(), bind, trusted_proxies, limits });
+            let tls = self.listener_tls(table);
+            let transport = if tls.is_some() { Transport::Tls } else { Transport::Clear };
+            self.handshake_that_cannot_apply(table, transport);
+            self.tls.listeners.push(tls);
+            let name = named.name.clone();
+            plans.push(ListenerPlan { name, bind, transport, trusted_proxies, limits });
         }
         if let Some(extra) = merged.listeners.get(LISTENERS_MAX) {
             let reason = format!("more than {LISTENERS_MAX} listeners");
             self.error(Kind::BadValue, extra.place, reason);
         }
         plans
+    }
+
+    fn handshake_that_cannot_apply(&mut self, table: &Table, transport: Transport) {
+        let entry = table.table("limits").and_then(|limits| limits.entry("tls-handshake-timeout"));
+        if let Some(entry) = entry.filter(|_| transport == Transport::Clear) {
+            let reason = "`tls-handshake-timeout` does not apply to a listener without `tls`";
+            self.error(Kind::NotApplicable, entry.place, reason);
+        }
     }
 
     fn bind(&mut self, table: &Table) -> Option<(Bind, Place)> {
@@ -98,6 +111,9 @@ impl Lower<'_> {
             target_bytes_max: table.bytes("target-bytes").map_or(usual.target_bytes_max, small),
             body_bytes_max: table.bytes("body-bytes"),
             connections_max: table.count("connections").map_or(usual.connections_max, small),
+            tls_handshake_timeout: table
+                .duration("tls-handshake-timeout")
+                .unwrap_or(usual.tls_handshake_timeout),
             head_timeout: table.duration("head-timeout").unwrap_or(usual.head_timeout),
             idle_timeout: table.duration("idle-timeout").unwrap_or(usual.idle_timeout),
             body_rate_min: table.bytes("body-rate").map_or(usual.body_rate_min, small),

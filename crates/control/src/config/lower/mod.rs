@@ -16,6 +16,7 @@ mod resilience;
 mod route;
 mod settings;
 mod shadow;
+mod tls;
 mod upstream;
 mod warn;
 
@@ -24,6 +25,7 @@ pub use settings::AccessTo;
 
 use super::problem::{Kind, Problem, Report};
 use super::source::{Place, Sources};
+use super::tls::TlsSpecs;
 use super::tree::Table;
 use super::{Lowered, Places};
 use gatehouse_core::plan::{Plan, PlanParts, RouteId, RoutePlan, UpstreamPlan};
@@ -39,6 +41,8 @@ pub(crate) struct Lower<'a> {
     routes: Names,
     upstreams: Names,
     upstream_plans: Vec<UpstreamPlan>,
+    /// Which certificates listeners and upstreams need, in the order of their ids.
+    tls: TlsSpecs,
     /// Whether a route sends to the upstream of this id.
     upstream_used: Vec<bool>,
     route_plans: Vec<RoutePlan>,
@@ -57,6 +61,7 @@ pub(crate) fn lower(trees: &[Table], sources: &Sources, report: &mut Report) -> 
         routes: Names::new("route"),
         upstreams: Names::new("upstream"),
         upstream_plans: Vec::new(),
+        tls: TlsSpecs::default(),
         upstream_used: Vec::new(),
         route_plans: Vec::new(),
         rules: Vec::new(),
@@ -91,6 +96,7 @@ pub(crate) fn lower(trees: &[Table], sources: &Sources, report: &mut Report) -> 
     match Plan::new(parts) {
         Ok(plan) => Some(Lowered {
             plan,
+            tls: lower.tls,
             workers: settings.workers,
             admin: settings.admin,
             access_log: settings.access_log,

@@ -24,7 +24,9 @@ impl Lower<'_> {
     /// what refers to it is not reported as well.
     pub(super) fn upstream(&mut self, name: &str, place: Place, table: &Table) -> usize {
         self.upstreams.add(name, place, self.report);
-        let (endpoints, weight) = self.endpoints(table);
+        let (mut endpoints, weight) = self.endpoints(table);
+        let tls = self.upstream_tls(name, place, table, &mut endpoints);
+        self.tls.upstreams.push(tls);
         let (balance, hash) = self.balance(table, weight);
         let retry = self.retry(table);
         let plan = UpstreamPlan {
@@ -44,6 +46,7 @@ impl Lower<'_> {
 
     fn broken_upstream(&mut self, name: &str, place: Place) -> usize {
         self.upstreams.add(name, place, self.report);
+        self.tls.upstreams.push(None);
         self.keep_upstream(UpstreamPlan::of(name, Vec::new()))
     }
 

@@ -66,6 +66,7 @@ fn endpoint(spec: &EndpointSpec) -> Endpoint {
         text: Arc::clone(&spec.text),
         address,
         authority: Arc::clone(&spec.text),
+        tls: spec.tls.clone(),
         base_path: Arc::clone(&spec.base_path),
         weight: spec.weight,
         connections_max: spec.connections_max,

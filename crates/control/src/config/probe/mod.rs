@@ -13,7 +13,7 @@ use gatehouse_core::message::path::{self, PathFault};
 use gatehouse_core::message::{Known, Method, MethodSet, RequestHead, Span};
 use gatehouse_core::plan::{
     Action, Bind, Edits, Forward, ListenerId, PathMode, Plan, RouteId, RoutePlan, Target,
-    TemplateFacts,
+    TemplateFacts, Transport,
 };
 use gatehouse_core::route::{Asked, Found, Rewrite, Verdict};
 
@@ -168,7 +168,10 @@ fn taken(
         Action::Redirect(redirect) => {
             let mut location = Vec::new();
             let facts = TemplateFacts {
-                scheme: "http",
+                scheme: match plan.listener(listener).transport {
+                    Transport::Clear => "http",
+                    Transport::Tls => "https",
+                },
                 authority: head.text(head.authority),
                 path: head.path_text(),
                 query: head.query.map(|query| head.text(query)),

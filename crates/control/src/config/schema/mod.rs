@@ -8,6 +8,7 @@ mod markdown;
 mod resilience;
 mod root;
 mod route;
+mod tls;
 mod upstream;
 
 pub use json_schema::json_schema;

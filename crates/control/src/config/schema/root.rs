@@ -1,6 +1,7 @@
 //! The top of the file, listeners, the log, and expectations.
 
 use super::route::ROUTE;
+use super::tls::CERTIFICATE;
 use super::upstream::UPSTREAM;
 use super::{
     DAY, GIB, HOUR, KIB, Key, MIB, Section, Shape, Word, duration, key, later, later_word, text,
@@ -115,7 +116,19 @@ static LISTENER: Section = Section {
             "{ head-bytes = \"64KiB\" }",
             "What its clients may cost.",
         ),
-        later("tls", "Certificates, by name or by ACME."),
+        key(
+            "tls",
+            Shape::Either(&[
+                Shape::Table(&CERTIFICATE),
+                Shape::List { of: &Shape::Table(&CERTIFICATE) },
+            ]),
+            "{ cert = \"site.pem\", key = \"site.key\" }",
+            "TLS, and the certificates that clients are shown by the name they ask for (SNI). A \
+             client that asks for none, or for one that no certificate has, is shown the first. \
+             Certificates for one name may differ in the kind of their key: a client gets the \
+             elliptic curve's if it can. A request for a host that another rule (`min-version`, \
+             `ciphers`, `client-ca`) holds for than its connection was made under is answered 421.",
+        ),
         later("proxy-protocol", "Takes the client's address from a PROXY header."),
     ],
 };
@@ -171,10 +184,17 @@ const LIMIT_KEYS: &[Key] = &[
     )
     .default("20000"),
     key(
+        "tls-handshake-timeout",
+        duration(HOUR),
+        "\"5s\"",
+        "From the accept of a new connection to the end of its TLS handshake.",
+    )
+    .default("\"10s\""),
+    key(
         "head-timeout",
         duration(HOUR),
         "\"5s\"",
-        "From a request's first byte, or the accept of a new connection, to the end of the head.",
+        "From a request's first byte, or the start of a new connection, to the end of the head.",
     )
     .default("\"10s\""),
     key(

@@ -1,6 +1,7 @@
 //! Upstreams: their endpoints, how one is chosen, when it is tried again, what is kept open.
 
 use super::resilience::{BREAKER, HEALTH, OUTLIER, RETRY};
+use super::tls::UPSTREAM_TLS;
 use super::{DAY, HOUR, Section, Shape, Word, duration, key, later, later_word, text, word};
 
 /// The least and the most weight an endpoint can have.
@@ -16,7 +17,7 @@ pub(super) static UPSTREAM: Section = Section {
             Shape::List { of: &Shape::Either(&[text("an address"), Shape::Table(&ENDPOINT)]) },
             "[\"10.0.0.1:9000\", { address = \"10.0.0.2:9000\", weight = 3 }]",
             "At least one: `\"host:port\"`, `\"http://host:port/base\"` (the base path is joined \
-             with one slash), `\"unix:/path\"`, or a table.",
+             with one slash; `https://` for TLS), `\"unix:/path\"`, or a table.",
         )
         .required(),
         key("balance", Shape::Words(BALANCES), "\"least-request\"", "How an endpoint is chosen.")
@@ -45,7 +46,12 @@ pub(super) static UPSTREAM: Section = Section {
         ),
         key("protocol", Shape::Words(PROTOCOLS), "\"h1\"", "What is spoken to its endpoints.")
             .default("\"h1\""),
-        later("tls", "TLS towards its endpoints."),
+        key(
+            "tls",
+            Shape::Table(&UPSTREAM_TLS),
+            "{ name = \"secure.internal\", roots = \"ca.pem\" }",
+            "How its endpoints that begin with `https://` are spoken to.",
+        ),
         key(
             "health",
             Shape::Either(&[text("a path"), Shape::Table(&HEALTH)]),
