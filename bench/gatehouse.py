@@ -12,6 +12,8 @@ from place import Place, Setup
 
 CHECK_SECONDS = 60
 NOT_BUILT = "not in this version"
+RELOADED = "reloaded "
+FILE = "gatehouse.toml"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +63,13 @@ endpoints = ["{HOST}:{place.origin}"]
 keepalive = {{ idle-per-worker = 2048 }}
 {lines(feature.upstream for feature in on)}
 """
+
+
+def change(place: Place, number: int) -> None:
+    """Adds a route to the file, so that a reload has something to do."""
+    file = place.folder / FILE
+    more = f'\n[[routes]]\npath = "/change-{number}"\nrespond = {{ body = "{number}" }}\n'
+    place.write(FILE, file.read_text() + more)
 
 
 def access(place: Place, setup: Setup) -> str:

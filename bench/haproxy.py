@@ -3,6 +3,9 @@
 from process import HOST
 from place import Place, Setup
 
+# It would not start where there are not two descriptors for each idle client.
+NO_FEAR = "no strict-limits"
+
 STREAMS = "option splice-request\n  option splice-response"
 
 # It writes lines nowhere but to a socket or to a descriptor: its standard output is a file here.
@@ -39,6 +42,7 @@ global
   nbthread 1
   maxconn {max(4000, setup.idle + 1000)}
   maxpipes 1000
+  {NO_FEAR if setup.idle else ""}
   {"log stdout format raw local0" if everything else ""}
 defaults
   mode http

@@ -230,7 +230,7 @@ def reload(plan: Plan) -> dict:
             found = {}
             for name in turn:
                 if name not in not_built:
-                    figures = reloaded(stage, plan, running[name])
+                    figures = reloaded(stage, plan, running[name], number)
                     if figures is None:
                         not_built[name] = gatehouse.NOT_BUILT
                     else:
@@ -240,12 +240,14 @@ def reload(plan: Plan) -> dict:
     return {"rounds": rounds, "not_built": not_built}
 
 
-def reloaded(stage: Stage, plan: Plan, running: Running) -> dict | None:
+def reloaded(stage: Stage, plan: Plan, running: Running, round_number: int) -> dict | None:
     """None where the server says that it cannot."""
     process, number = running.process, running.server.reload_signal
     if number is None:
         return None
-    before = process.pids()
+    if running.name == "gatehouse":
+        gatehouse.change(running.place, round_number)
+    pids, reloads = set(process.pids()), process.said().count(gatehouse.RELOADED)
     timer = threading.Timer(plan.seconds * RELOAD_AT, process.signal, [number])
     timer.start()
     try:
@@ -254,8 +256,9 @@ def reloaded(stage: Stage, plan: Plan, running: Running) -> dict | None:
         timer.cancel()
     if gatehouse.NOT_BUILT in process.said():
         return None
-    if running.name != "gatehouse" and set(process.pids()) == set(before):
-        raise Trouble(f"{running.name}: it was told to reload and did not")
+    # Gatehouse says so, the others have started new workers.
+    if set(process.pids()) == pids and process.said().count(gatehouse.RELOADED) == reloads:
+        raise Trouble(f"{running.name}: it was told to reload and did not: {process.said()[-500:]}")
     errors = dict(figures["errors"])
     broken = errors.pop("broken")
     if any(errors.values()) or not figures["answered"]:

@@ -95,7 +95,7 @@ def make_gatehouse(binary: pathlib.Path) -> Server:
 
     def line(place: Place, setup: Setup) -> list[str]:
         text = gatehouse.config(binary, place, setup)
-        return [str(binary), "run", "-c", place.write("gatehouse.toml", text)]
+        return [str(binary), "run", "-c", place.write(gatehouse.FILE, text)]
     return Server("gatehouse", version, line, reload_signal=signal.SIGHUP, binary=binary)
 
 

@@ -201,6 +201,7 @@ def sum_of(found: list[Verdict]) -> str:
 def title(workload: Workload, result: dict) -> str:
     rounds = len(result["rounds"])
     seconds = result.get("rounds_of_seconds")
-    length = f" of {seconds:g} s" if seconds and workload.kind != "instructions" else ""
+    timed = workload.kind in ("load", "pace", "reload")
+    length = f" of {seconds:g} s" if seconds and timed else ""
     plural = "s" if rounds != 1 else ""
     return f"{workload.title}: {rounds} round{plural}{length}"
