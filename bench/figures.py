@@ -8,6 +8,8 @@ from workloads import TARGETS, Target
 
 # Another name for the same thing in results of before.
 RENAMED = {"nginx-unbuffered": "nginx", "haproxy-splice": "haproxy"}
+# Added microseconds below this cannot be told from none, by a generator that is woken by a timer.
+RESOLUTION = 50.0
 MET, MISSED, NOISE, UNKNOWN = "met", "missed", "within noise", "not measured"
 
 
@@ -60,7 +62,8 @@ def ratio(rounds: list[Round], name: str, others: tuple[str, ...], key: str) -> 
         mine = value(one, name, key)
         theirs = [value(one, other, key) for other in others]
         if mine is not None and theirs and None not in theirs:
-            found.append(mine / max(min(theirs), 1e-9))
+            least = RESOLUTION if key.startswith("added_") else 1e-9
+            found.append(max(mine, least) / max(min(theirs), least))
     return spread(found)
 
 

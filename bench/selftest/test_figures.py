@@ -47,10 +47,13 @@ class Figures(unittest.TestCase):
         self.assertEqual(verdict(TARGET, None).word, UNKNOWN)
 
     def test_what_a_proxy_adds_is_taken_from_its_own_round(self):
-        known = [{"direct": {"p99": 50}, "gatehouse": {"p99": 52}, "nginx": {"p99": 54}},
-                 {"direct": {"p99": 60}, "gatehouse": {"p99": 62}, "nginx": {"p99": 64}}]
+        known = [{"direct": {"p99": 50_000}, "gatehouse": {"p99": 52_000}, "nginx": {"p99": 54_000}},
+                 {"direct": {"p99": 60_000}, "gatehouse": {"p99": 62_000}, "nginx": {"p99": 64_000}}]
         found = ratio(known, "gatehouse", ("nginx",), "added_p99")
         self.assertEqual((found.low, found.high), (0.5, 0.5))
+        # Less than nothing is added on a machine that was busy while it was asked directly.
+        known[0]["nginx"]["p99"] = known[0]["gatehouse"]["p99"] = 49_000
+        self.assertEqual(ratio(known[:1], "gatehouse", ("nginx",), "added_p99").median, 1)
 
     def test_the_middle_half_is_of_the_rounds(self):
         found = spread([1, 2, 3, 4, 100])
