@@ -2,10 +2,10 @@
 
 usage: fake.py PORT ORIGIN_PORT FOLDER GOOD WRONG
 
-Right answers are the origin's. The first GOOD
-answers for bytes are right and all others WRONG: `right`, `502`, `short` (a body
-half as long, and a head that says so), `cut` (a body half as long as its head says) or `silent` (the
-connection is closed). Its id is left in FOLDER/pid.
+Right answers are the origin's. The first GOOD answers for bytes are right and all others WRONG:
+`right`, `502`, `short` (a body half as long, and a head that says so), `other` (another body of the
+same length), `cut` (a body half as long as its head says) or `silent` (the connection is closed).
+Its id is left in FOLDER/pid.
 """
 
 import asyncio
@@ -54,6 +54,7 @@ class Fake:
         return {
             "502": (written("502 Bad Gateway", 4, b"bad\n"), False),
             "short": (written("200 OK", len(half), half), False),
+            "other": (written("200 OK", length, b"o" * length), False),
             "cut": (written("200 OK", length, half), True),
             "silent": (b"", True),
         }[self.wrong]

@@ -45,6 +45,9 @@ class Comparison(unittest.TestCase):
     def test_a_short_body_is_not_measured(self):
         self.fails(0, "short", "status 200 and 512 bytes, not 200 and 1024")
 
+    def test_another_body_of_the_same_length_is_not_measured(self):
+        self.fails(0, "other", "the right status and length, and another content")
+
     def test_an_error_page_under_load_is_not_measured(self):
         self.fails(LOOKED_AT, "502", "the first: status 502, not 200")
 
