@@ -60,19 +60,29 @@ pub struct Door<'a> {
     pub address: &'a Address,
     /// Who it has to be, where it is spoken to under TLS.
     pub name: Option<&'a str>,
+    /// What is said before anything else, TLS included.
+    pub first: &'a [u8],
     /// How it is spoken to then.
     pub side: Option<&'a ClientSide>,
 }
 
 impl Door<'_> {
     async fn open(&self) -> Result<Stream, NoAnswer> {
-        let stream = self.net.dial(self.address).await.map_err(NoAnswer::Dial)?;
+        let mut stream = self.net.dial(self.address).await.map_err(NoAnswer::Dial)?;
+        say(&mut stream, self.first).await?;
         let Some(name) = self.name else { return Ok(stream) };
         let parts = self.side.zip(ServerId::new(name));
         let (side, server) = parts.ok_or(NoAnswer::Handshake("no credentials"))?;
         let connected = connect(stream, side, &server).await;
         connected.map_err(|error| NoAnswer::Handshake(error.text()))
     }
+}
+
+/// Says `text`.
+async fn say(stream: &mut Stream, text: &[u8]) -> Result<(), NoAnswer> {
+    let mut written = 0;
+    let wrote = poll_fn(|cx| poll_write_all(cx, stream, text, &mut written)).await;
+    wrote.map_err(|_| NoAnswer::Closed)
 }
 
 /// Opens a connection, its TLS handshake included, and closes it again.
@@ -96,10 +106,7 @@ pub async fn fetch(
 ) -> Result<Answer, NoAnswer> {
     within(most, async {
         let mut stream = door.open().await?;
-        let mut written = 0;
-        poll_fn(|cx| poll_write_all(cx, &mut stream, request.as_bytes(), &mut written))
-            .await
-            .map_err(|_| NoAnswer::Closed)?;
+        say(&mut stream, request.as_bytes()).await?;
         let mut inbox = Inbox::new(Buffers::new());
         read(&mut stream, &mut inbox, body_max).await
     })

@@ -3,78 +3,11 @@
 //! One exhaustive table, [`Kind::facts`], says what every kind means to a client, to the endpoint
 //! and to the log. A new kind does not compile until that table answers for it.
 
+mod step;
+
+pub use step::{Side, Step};
+
 use std::fmt;
-
-/// The twelve steps of an exchange, in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Step {
-    /// A socket is taken from a listener.
-    Accept,
-    /// The socket becomes a connection.
-    Handshake,
-    /// A request head is read.
-    Read,
-    /// A route is found.
-    Route,
-    /// The route's policies are applied.
-    Admit,
-    /// A stored answer is looked for.
-    Recall,
-    /// An endpoint is chosen.
-    Pick,
-    /// A connection to it is taken or opened.
-    Lease,
-    /// The request is sent.
-    Send,
-    /// The answer's head is received.
-    Receive,
-    /// The answer is passed on.
-    Respond,
-    /// What happened is recorded.
-    Record,
-}
-
-impl Step {
-    /// The word used in logs, metrics and file names.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Step::Accept => "accept",
-            Step::Handshake => "handshake",
-            Step::Read => "read",
-            Step::Route => "route",
-            Step::Admit => "admit",
-            Step::Recall => "recall",
-            Step::Pick => "pick",
-            Step::Lease => "lease",
-            Step::Send => "send",
-            Step::Receive => "receive",
-            Step::Respond => "respond",
-            Step::Record => "record",
-        }
-    }
-}
-
-/// Whose fault a failure was. Only [`Side::Upstream`] may count against an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Side {
-    /// The client sent something wrong, was too slow, or left.
-    Client,
-    /// The upstream refused, broke off, lied or was too slow.
-    Upstream,
-    /// The gateway itself: no route, no endpoint, a limit of its own.
-    Gateway,
-}
-
-impl Side {
-    /// The word used in logs and metrics.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Side::Client => "client",
-            Side::Upstream => "upstream",
-            Side::Gateway => "gateway",
-        }
-    }
-}
 
 /// What went wrong. Each has one row in [`Kind::facts`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -157,6 +90,20 @@ pub enum Kind {
     UpstreamIdleTimeout,
     /// The whole exchange took longer than the route allows.
     TotalTimeout,
+    /// The peer may not speak for other clients, and the listener takes nobody else.
+    PeerNotTrusted,
+    /// The connection does not start with a PROXY header, or with a broken one.
+    ProxyHeaderInvalid,
+    /// The connection is to be routed by the name in its ClientHello, and that is broken.
+    ClientHelloInvalid,
+    /// A PROXY header or a ClientHello took longer than allowed.
+    HandshakeTimeout,
+    /// The endpoint reset a connection that was carried through.
+    UpstreamReset,
+    /// Nothing moved in a tunnel, either way, for too long.
+    TunnelIdle,
+    /// The time of a drain was over, and the connection was cut.
+    DrainCut,
     /// A fault in the gateway; a bug.
     Internal,
 }
@@ -448,6 +395,43 @@ impl Kind {
                 "http_response_timeout",
                 "total-timeout",
                 "the exchange took longer than the route allows",
+            ),
+            Kind::PeerNotTrusted => facts(
+                Client,
+                403,
+                "http_request_denied",
+                "peer-not-trusted",
+                "the peer is no trusted proxy",
+            ),
+            Kind::ProxyHeaderInvalid => {
+                facts(Client, 400, REQUEST, "proxy-header-invalid", "the PROXY header is broken")
+            }
+            Kind::ClientHelloInvalid => {
+                facts(Client, 400, REQUEST, "client-hello-invalid", "the ClientHello is broken")
+            }
+            Kind::HandshakeTimeout => {
+                facts(Client, 408, REQUEST, "handshake-timeout", "the handshake took too long")
+            }
+            Kind::UpstreamReset => facts(
+                Upstream,
+                502,
+                "connection_terminated",
+                "upstream-reset",
+                "the endpoint reset the connection",
+            ),
+            Kind::TunnelIdle => facts(
+                Gateway,
+                504,
+                "connection_timeout",
+                "tunnel-idle",
+                "nothing moved in the tunnel",
+            ),
+            Kind::DrainCut => facts(
+                Gateway,
+                503,
+                "connection_terminated",
+                "drain-cut",
+                "the gateway is stopping, and the time to drain was over",
             ),
             Kind::Internal => facts(
                 Gateway,

@@ -1,6 +1,7 @@
 //! What active checks say of an endpoint: so many in a row decide, one alone does not.
 
 use crate::moment::Moment;
+use crate::plan::ProxyVersion;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ pub struct HealthRule {
     pub healthy_after: u8,
     /// What an endpoint is before its first check has ended.
     pub start: Condition,
+    /// The PROXY header that a check starts with, as every connection to the upstream does.
+    pub announce: Option<ProxyVersion>,
 }
 
 /// What a check asks, and what passes.
@@ -121,6 +124,7 @@ mod tests {
 
     fn rule(unhealthy_after: u8, healthy_after: u8, start: Condition) -> HealthRule {
         HealthRule {
+            announce: None,
             check: Check::Connect,
             interval: Duration::from_secs(2),
             timeout: Duration::from_secs(1),

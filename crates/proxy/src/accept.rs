@@ -6,7 +6,8 @@ use crate::exchange::exchange;
 use crate::handshake::handshake;
 use crate::rooms::Rooms;
 use crate::worker::Worker;
-use gatehouse_core::plan::{ListenerId, ListenerPlan};
+use crate::{proxied, tcp};
+use gatehouse_core::plan::{Carries, ListenerId, ListenerPlan};
 use gatehouse_wire::timer::{Timer, now, sleep};
 use gatehouse_wire::{Listener, Peer, Stream};
 use std::future::{Future, poll_fn};
@@ -37,9 +38,17 @@ pub(crate) async fn accept(worker: Rc<Worker>, mut listener: Listener, id: Liste
             None => break,
             Some(Ok((stream, peer))) => {
                 let Some(open) = Open::new(&worker, id, &rules) else { continue };
-                let (worker_, rules, rooms) =
-                    (Rc::clone(&worker), Rc::clone(&rules), Rc::clone(&rooms));
-                worker.tasks.spawn(serve(worker_, open, stream, peer, rules, rooms, exchange));
+                let (worker_, rules) = (Rc::clone(&worker), Rc::clone(&rules));
+                match rules.carries {
+                    Carries::Http => {
+                        let rooms = Rc::clone(&rooms);
+                        let serving = serve(worker_, open, stream, peer, rules, rooms, exchange);
+                        worker.tasks.spawn(serving);
+                    }
+                    Carries::Tcp => {
+                        worker.tasks.spawn(tcp::serve(worker_, open, stream, peer, rules));
+                    }
+                }
             }
             Some(Err(error)) => {
                 worker.meters.accept_errors.add(1);
@@ -63,7 +72,7 @@ fn is_exhaustion(error: &io::Error) -> bool {
 }
 
 /// An open client connection, counted.
-struct Open {
+pub(crate) struct Open {
     worker: Rc<Worker>,
     listener: ListenerId,
     key: u64,
@@ -72,6 +81,10 @@ struct Open {
 impl Open {
     fn new(worker: &Rc<Worker>, listener: ListenerId, rules: &ListenerPlan) -> Option<Open> {
         worker.meters.accepted.add(1);
+        if !worker.within_rate(listener, &rules.limits) {
+            worker.meters.refused.add(1);
+            return None;
+        }
         if worker.clients_of(listener).fetch_add(1, Relaxed) >= rules.limits.connections_max {
             worker.clients_of(listener).fetch_sub(1, Relaxed);
             worker.meters.refused.add(1);
@@ -79,6 +92,20 @@ impl Open {
         }
         worker.meters.clients.add(1);
         Some(Open { worker: Rc::clone(worker), listener, key: worker.next_id() })
+    }
+
+    /// Where it came in.
+    pub fn listener(&self) -> ListenerId {
+        self.listener
+    }
+
+    /// Has this task woken when the worker drains.
+    pub async fn heed_drain(&self) {
+        poll_fn(|cx| {
+            self.worker.remember(self.key, cx.waker().clone());
+            Poll::Ready(())
+        })
+        .await;
     }
 }
 
@@ -95,7 +122,7 @@ impl Drop for Open {
 async fn serve<F>(
     worker: Rc<Worker>,
     open: Open,
-    stream: Stream,
+    mut stream: Stream,
     peer: Peer,
     rules: Rc<ListenerPlan>,
     rooms: Rc<Rooms<F>>,
@@ -103,12 +130,9 @@ async fn serve<F>(
 ) where
     F: Future<Output = Option<Client>>,
 {
-    poll_fn(|cx| {
-        worker.remember(open.key, cx.waker().clone());
-        Poll::Ready(())
-    })
-    .await;
-    let mut client = Client::new(&worker, stream, peer, open.listener, rules);
+    open.heed_drain().await;
+    let Ok(caller) = proxied::caller(&worker, &rules, &mut stream, peer).await else { return };
+    let mut client = Client::new(&worker, stream, caller, open.listener, rules);
     if handshake(&worker, &mut client).await.is_none() {
         return;
     }

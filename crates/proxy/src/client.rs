@@ -1,15 +1,18 @@
 //! One client connection between its exchanges.
 
+use crate::lease::Kept;
+use crate::proxied::Caller;
 use crate::worker::Worker;
 use gatehouse_core::failure::{Failure, Kind, Step};
 use gatehouse_core::moment::Moment;
 use gatehouse_core::plan::{ClientLimits, ListenerId, ListenerPlan, Transport};
+use gatehouse_wire::proxy_header::Ends;
 use gatehouse_wire::pump::poll_write_all;
 use gatehouse_wire::timer::{Timer, now};
 use gatehouse_wire::{Inbox, Peer, Stream};
 use std::future::poll_fn;
 use std::io::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -105,6 +108,10 @@ pub(crate) struct Client {
     pub listener: ListenerId,
     pub peer: Peer,
     pub peer_text: PeerText,
+    /// What it connected to, where a proxy in front says so.
+    pub destination: Option<Box<SocketAddr>>,
+    /// A connection to an endpoint that told of this client, and may carry nobody else's requests.
+    pub kept: Option<Box<Kept>>,
     /// Whether its forwarding fields are believed.
     pub trusted: bool,
     pub rules: Rc<ListenerPlan>,
@@ -117,12 +124,13 @@ impl Client {
     pub fn new(
         worker: &Worker,
         stream: Stream,
-        peer: Peer,
+        caller: Caller,
         listener: ListenerId,
         rules: Rc<ListenerPlan>,
     ) -> Client {
         let inbox = Inbox::new(Rc::clone(&worker.buffers));
         let since = now();
+        let Caller { peer, destination } = caller;
         let trusted = match peer {
             Peer::Ip(address) => rules.trusts(address.ip()),
             Peer::Local => false,
@@ -133,6 +141,8 @@ impl Client {
             listener,
             peer,
             peer_text: PeerText::new(peer),
+            destination: destination.map(Box::new),
+            kept: None,
             trusted,
             rules,
             served: 0,
@@ -154,6 +164,15 @@ impl Client {
             Peer::Ip(address) => Some(address.ip()),
             Peer::Local => None,
         }
+    }
+
+    /// Both ends of its connection, as they are told to an endpoint; `None` where it has no
+    /// address.
+    pub fn ends(&self) -> Option<Ends> {
+        let Peer::Ip(source) = self.peer else { return None };
+        let own = || self.io.stream.local_address();
+        let destination = self.destination.as_deref().copied().or_else(own)?;
+        Some(Ends { source, destination })
     }
 
     /// What it may cost.

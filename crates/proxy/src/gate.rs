@@ -321,9 +321,21 @@ async fn run(
     while worker.tasks.running() > 0 && now().since(since) < phase.borrow().limit() {
         sleep(Duration::from_millis(5)).await;
     }
+    let cut = worker.tasks.running();
+    if cut > 0 {
+        // What is carried through ends by itself once it knows, and says so in the log.
+        worker.cut();
+        let since = now();
+        while worker.tasks.running() > 0 && now().since(since) < LAST_WORDS {
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
     worker.flush_log();
-    worker.tasks.running()
+    cut
 }
+
+/// How long connections that are cut at the end of a drain have for their records.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// Runs `future` on a runtime of its own on this thread: for the control side.
 ///
@@ -423,6 +435,11 @@ pub mod memory {
         /// Begins a drain.
         pub fn drain(&self) {
             self.worker.drain();
+        }
+
+        /// Cuts what a drain has left.
+        pub fn cut(&self) {
+            self.worker.cut();
         }
 
         /// Tasks still running: connections, and the listener until it drains.

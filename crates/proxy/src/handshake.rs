@@ -2,7 +2,7 @@
 
 use crate::client::{Client, Wrote};
 use crate::worker::Worker;
-use gatehouse_core::plan::Transport;
+use gatehouse_core::plan::{Carries, Transport};
 use gatehouse_wire::timer::now;
 use gatehouse_wire::tls::{HandshakeError, accept};
 use std::future::{Future, poll_fn};
@@ -133,7 +133,7 @@ async fn shake(worker: &Worker, client: &mut Client) -> Option<Shaken> {
     client.since = now();
     match end {
         HandshakeEnd::Full | HandshakeEnd::Resumed => return Some(Shaken(())),
-        HandshakeEnd::PlainHttp => explain(client).await,
+        HandshakeEnd::PlainHttp if client.rules.carries == Carries::Http => explain(client).await,
         _ => {}
     }
     None

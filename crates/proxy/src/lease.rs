@@ -4,11 +4,15 @@ use crate::admit::Admitted;
 use crate::attempts::{Attempts, Lost};
 use crate::client::Client;
 use crate::pick::Pick;
-use crate::pool::{Certainty, Origin};
+use crate::pool::{Certainty, Origin, Pool};
 use crate::trace::Trace;
 use crate::worker::Worker;
 use gatehouse_core::failure::{Failure, Kind, Step};
 use gatehouse_core::moment::Moment;
+use gatehouse_core::plan::ProxyVersion;
+use gatehouse_wire::proxy_header::{Header, Version};
+use gatehouse_wire::pump::poll_write_all;
+use gatehouse_wire::socket::Probe;
 use gatehouse_wire::timer::now;
 use gatehouse_wire::tls::{HandshakeError, ServerId, connect};
 use gatehouse_wire::{DialError, Inbox, Stream};
@@ -23,6 +27,26 @@ use std::task::Poll;
 pub(crate) struct Lease {
     pub origin: Box<Origin>,
     pick: Pick,
+    /// Whether the endpoint was told whose connection it is: it carries that client's alone.
+    told: bool,
+}
+
+/// A connection that an endpoint was told is one client's, between two exchanges of that client.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    origin: Box<Origin>,
+    /// Where it leads.
+    pool: Rc<Pool>,
+    since: Moment,
+}
+
+impl Kept {
+    /// The connection, where it leads to the picked endpoint and is as it was left.
+    fn take(self, pick: &Pick, now: Moment) -> Option<Box<Origin>> {
+        let Kept { mut origin, pool, since } = self;
+        let fits = Rc::ptr_eq(&pool, pick.pool()) && pool.is_young(since, now);
+        (fits && origin.stream.probe() == Probe::Quiet).then_some(origin)
+    }
 }
 
 /// Proof that both messages have ended and no byte is left over.
@@ -47,9 +71,14 @@ impl Lease {
         &self.pick
     }
 
-    /// Gives the connection back for another exchange.
-    pub fn finish(self, _complete: Complete, now: Moment) {
-        self.pick.pool().put(self.origin, now);
+    /// Gives the connection back for another exchange: of anybody's, or of this client's.
+    pub fn finish(self, client: &mut Client, _complete: Complete, now: Moment) {
+        if self.told {
+            let pool = Rc::clone(self.pick.pool());
+            client.kept = Some(Box::new(Kept { origin: self.origin, pool, since: now }));
+        } else {
+            self.pick.pool().put(self.origin, now);
+        }
     }
 }
 
@@ -63,11 +92,18 @@ pub(crate) async fn lease(
     trace: &mut Trace,
 ) -> Result<Lease, Lost> {
     trace.reused = false;
-    if !attempts.fresh_only() {
+    let told = admitted.upstream_plan().announce.is_some();
+    if told {
+        let kept = client.kept.take().filter(|_| !attempts.fresh_only());
+        if let Some(origin) = kept.and_then(|kept| kept.take(&pick, now())) {
+            trace.reused = true;
+            return Ok(Lease { origin, pick, told });
+        }
+    } else if !attempts.fresh_only() {
         let certainty = if attempts.repeatable() { Certainty::Known } else { Certainty::Asked };
         if let Some(origin) = pick.pool().take(now(), certainty) {
             trace.reused = true;
-            return Ok(Lease { origin, pick });
+            return Ok(Lease { origin, pick, told });
         }
     }
     let stream = dial(worker, client, admitted, &pick, trace).await.map_err(|failure| {
@@ -78,7 +114,7 @@ pub(crate) async fn lease(
     })?;
     let inbox = Inbox::new(Rc::clone(&worker.buffers));
     let origin = Origin::new(stream, inbox, pick.endpoint().vitals.clone());
-    Ok(Lease { origin, pick })
+    Ok(Lease { origin, pick, told })
 }
 
 /// Opens a connection within the route's limit, while the client is still there.
@@ -96,7 +132,8 @@ async fn dial(
         deadline = until;
         late = Kind::TotalTimeout;
     }
-    let mut dialling = pin!(open(worker, pick));
+    let header = admitted.upstream_plan().announce.map(|version| header(client, version));
+    let mut dialling = pin!(open(worker, pick, header));
     let (io, timer) = (&mut client.io, &mut client.timer);
     poll_fn(|cx| {
         if let Poll::Ready(dialled) = dialling.as_mut().poll(cx) {
@@ -110,11 +147,30 @@ async fn dial(
     .await
 }
 
-/// Opens a connection, under TLS where the endpoint wants it. Nothing is ever sent in clear to one
+/// The header that tells an endpoint whose connection it is.
+fn header(client: &Client, version: ProxyVersion) -> Box<Header> {
+    let version = match version {
+        ProxyVersion::V1 => Version::V1,
+        ProxyVersion::V2 => Version::V2,
+    };
+    Box::new(Header::new(version, client.ends()))
+}
+
+/// Opens a connection, tells whose it is where that is to be told, and puts it under TLS where
+/// the endpoint wants it. Nothing is ever sent in clear to one
 /// that does.
-async fn open(worker: &Worker, pick: &Pick) -> Result<Stream, Failure> {
+async fn open(
+    worker: &Worker,
+    pick: &Pick,
+    header: Option<Box<Header>>,
+) -> Result<Stream, Failure> {
     let endpoint = pick.endpoint();
-    let stream = worker.shared.net.dial(&endpoint.address).await.map_err(meaning)?;
+    let mut stream = worker.shared.net.dial(&endpoint.address).await.map_err(meaning)?;
+    if let Some(header) = header {
+        let mut written = 0;
+        let wrote = poll_fn(|cx| poll_write_all(cx, &mut stream, header.bytes(), &mut written));
+        wrote.await.map_err(|_| meaning(DialError::Failed("the PROXY header was not taken")))?;
+    }
     let Some(name) = &endpoint.tls else { return Ok(stream) };
     let parts = pick.side().zip(ServerId::new(name));
     let Some((side, server)) = parts else {

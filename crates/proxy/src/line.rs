@@ -49,38 +49,12 @@ impl Line<'_> {
         }
         put_number(out, b",\"received\":", trace.received_bytes);
         put_number(out, b",\"sent\":", trace.sent_bytes);
-        self.put_path(out);
-        if let Some(failure) = trace.failure {
-            let facts = failure.kind.facts();
-            put_text(out, b",\"failure\":\"", facts.word.as_bytes());
-            put_text(out, b",\"step\":\"", failure.step.word().as_bytes());
-            put_text(out, b",\"side\":\"", facts.side.word().as_bytes());
-            put_text(out, b",\"detail\":\"", failure.detail.as_bytes());
-        }
+        put_path(trace, out);
+        put_failure(trace, out);
         if let Some(agent) = head.fields.get(Known::UserAgent) {
             put_text(out, b",\"user_agent\":\"", agent);
         }
         out.extend_from_slice(b"}\n");
-    }
-
-    /// Route, upstream and endpoint, as far as the exchange got.
-    fn put_path(&self, out: &mut Vec<u8>) {
-        let trace = self.trace;
-        let Some(view) = &trace.view else { return };
-        if let Some(route) = trace.route {
-            put_text(out, b",\"route\":\"", view.plan.route(route).name.as_bytes());
-        }
-        if let Some(upstream) = trace.upstream {
-            put_text(out, b",\"upstream\":\"", view.plan.upstream(upstream).name.as_bytes());
-            if let Some(endpoint) = trace.endpoint {
-                let endpoint = view.upstream(upstream).endpoints.get(endpoint);
-                put_text(out, b",\"endpoint\":\"", endpoint.text.as_bytes());
-            }
-            put_number(out, b",\"attempts\":", trace.attempts.into());
-            let reused: &[u8] =
-                if trace.reused { b",\"reused\":true" } else { b",\"reused\":false" };
-            out.extend_from_slice(reused);
-        }
     }
 
     /// The combined format of Apache and nginx.
@@ -109,15 +83,43 @@ impl Line<'_> {
     }
 }
 
+/// Route, upstream and endpoint, as far as the exchange got.
+pub(crate) fn put_path(trace: &Trace, out: &mut Vec<u8>) {
+    let Some(view) = &trace.view else { return };
+    if let Some(route) = trace.route {
+        put_text(out, b",\"route\":\"", view.plan.route(route).name.as_bytes());
+    }
+    if let Some(upstream) = trace.upstream {
+        put_text(out, b",\"upstream\":\"", view.plan.upstream(upstream).name.as_bytes());
+        if let Some(endpoint) = trace.endpoint {
+            let endpoint = view.upstream(upstream).endpoints.get(endpoint);
+            put_text(out, b",\"endpoint\":\"", endpoint.text.as_bytes());
+        }
+        put_number(out, b",\"attempts\":", trace.attempts.into());
+        let reused: &[u8] = if trace.reused { b",\"reused\":true" } else { b",\"reused\":false" };
+        out.extend_from_slice(reused);
+    }
+}
+
+/// What went wrong, if anything did.
+pub(crate) fn put_failure(trace: &Trace, out: &mut Vec<u8>) {
+    let Some(failure) = trace.failure else { return };
+    let facts = failure.kind.facts();
+    put_text(out, b",\"failure\":\"", facts.word.as_bytes());
+    put_text(out, b",\"step\":\"", failure.step.word().as_bytes());
+    put_text(out, b",\"side\":\"", facts.side.word().as_bytes());
+    put_text(out, b",\"detail\":\"", failure.detail.as_bytes());
+}
+
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-fn put_hex(out: &mut Vec<u8>, value: u64) {
+pub(crate) fn put_hex(out: &mut Vec<u8>, value: u64) {
     let digit = |at: usize| HEX[(value >> (60 - 4 * at)) as usize & 15];
     out.extend_from_slice(&std::array::from_fn::<u8, 16, _>(digit));
 }
 
 /// A key and a number.
-fn put_number(out: &mut Vec<u8>, key: &[u8], value: u64) {
+pub(crate) fn put_number(out: &mut Vec<u8>, key: &[u8], value: u64) {
     out.extend_from_slice(key);
     let mut digits = [0_u8; 20];
     let mut at = digits.len();
@@ -134,7 +136,7 @@ fn put_number(out: &mut Vec<u8>, key: &[u8], value: u64) {
 }
 
 /// A key and a duration in milliseconds with three decimals.
-fn put_millis(out: &mut Vec<u8>, key: &[u8], took: Duration) {
+pub(crate) fn put_millis(out: &mut Vec<u8>, key: &[u8], took: Duration) {
     let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     put_number(out, key, us / 1000);
     let digit = |value: u64| b'0' + (value % 10) as u8;
@@ -142,7 +144,7 @@ fn put_millis(out: &mut Vec<u8>, key: &[u8], took: Duration) {
 }
 
 /// A key with its opening quote, a text, its closing quote.
-fn put_text(out: &mut Vec<u8>, key: &[u8], text: &[u8]) {
+pub(crate) fn put_text(out: &mut Vec<u8>, key: &[u8], text: &[u8]) {
     out.extend_from_slice(key);
     escape_json(out, text);
     out.push(b'"');
@@ -184,7 +186,7 @@ fn escape_json(out: &mut Vec<u8>, text: &[u8]) {
 }
 
 /// nginx's `\xHH` for quotes, backslashes and everything that is not plain ASCII.
-fn escape_hex(out: &mut Vec<u8>, text: &[u8]) {
+pub(crate) fn escape_hex(out: &mut Vec<u8>, text: &[u8]) {
     escape(out, text, |out, byte| {
         let digit = |nibble: u8| HEX[usize::from(nibble)].to_ascii_uppercase();
         out.extend_from_slice(&[b'\\', b'x', digit(byte >> 4), digit(byte & 15)]);

@@ -70,12 +70,14 @@ pub struct RouteMeter {
     pub failures: [Count; 3],
     /// From the first byte of a request to the last of its answer.
     pub latency: Histogram,
-    /// Request body bytes.
+    /// Request body bytes, and what TCP connections have brought.
     pub received_bytes: Count,
-    /// Answer body bytes.
+    /// Answer body bytes, and what TCP connections were given.
     pub sent_bytes: Count,
     /// Attempts after the first.
     pub retries: Count,
+    /// TCP connections that have ended.
+    pub connections: Count,
 }
 
 /// What one worker counted.
@@ -85,6 +87,8 @@ pub struct WorkerMeters {
     pub accepted: Count,
     /// Connections refused because of a limit.
     pub refused: Count,
+    /// Connections closed because no trusted proxy said whose they are.
+    pub proxy_headers_refused: Count,
     /// Accepts that failed.
     pub accept_errors: Count,
     /// Client connections open.

@@ -84,6 +84,11 @@ impl Pool {
         None
     }
 
+    /// Whether a connection that has been idle since then may still be used.
+    pub fn is_young(&self, since: Moment, now: Moment) -> bool {
+        now.since(since) < self.keepalive.get().idle_timeout
+    }
+
     /// Keeps a connection whose exchange has ended whole, if there is room.
     pub fn put(&self, mut origin: Box<Origin>, now: Moment) {
         let mut idle = self.idle.borrow_mut();

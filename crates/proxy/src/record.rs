@@ -2,6 +2,9 @@
 
 use crate::client::Client;
 use crate::line::Line;
+use crate::meters::RouteMeter;
+use crate::tcp::Connection;
+use crate::tcp_line::TcpLine;
 use crate::trace::Trace;
 use crate::worker::Worker;
 use gatehouse_core::failure::Side;
@@ -19,14 +22,7 @@ pub(crate) fn record(worker: &Worker, client: &Client, head: &RequestHead, trace
     meter.received_bytes.add(trace.received_bytes);
     meter.sent_bytes.add(trace.sent_bytes);
     meter.retries.add(u64::from(trace.attempts.saturating_sub(1)));
-    if let Some(failure) = trace.failure {
-        let side = match failure.side() {
-            Side::Client => 0,
-            Side::Upstream => 1,
-            Side::Gateway => 2,
-        };
-        meter.failures[side].add(1);
-    }
+    count_failure(meter, trace);
     let Some(format) = view.plan.access_log else { return };
     let line = Line { client, head, trace, took, calendar: &worker.calendar };
     let lost = worker.log.line(|out| match format {
@@ -34,4 +30,31 @@ pub(crate) fn record(worker: &Worker, client: &Client, head: &RequestHead, trace
         LogFormat::Combined => line.combined(out),
     });
     worker.meters.log_lines_lost.add(lost);
+}
+
+/// Counts a TCP connection and writes its line. Its bytes were counted as they passed.
+pub(crate) fn connection(worker: &Worker, client: &Client, connection: &Connection, trace: &Trace) {
+    let took = now().since(trace.started);
+    let view = trace.view.clone().unwrap_or_else(|| worker.view());
+    let meter = view.meter(&worker.meters, trace.route);
+    meter.connections.add(1);
+    meter.retries.add(u64::from(trace.attempts.saturating_sub(1)));
+    count_failure(meter, trace);
+    let Some(format) = view.plan.access_log else { return };
+    let line = TcpLine { client, connection, trace, took, calendar: &worker.calendar };
+    let lost = worker.log.line(|out| match format {
+        LogFormat::Json => line.json(out),
+        LogFormat::Combined => line.combined(out),
+    });
+    worker.meters.log_lines_lost.add(lost);
+}
+
+fn count_failure(meter: &RouteMeter, trace: &Trace) {
+    let Some(failure) = trace.failure else { return };
+    let side = match failure.side() {
+        Side::Client => 0,
+        Side::Upstream => 1,
+        Side::Gateway => 2,
+    };
+    meter.failures[side].add(1);
 }

@@ -77,7 +77,7 @@ pub(crate) async fn respond(
     let kept_alive = heads.answer.keep_alive && !worker.draining.get();
     let complete = Complete::of(done, true, kept_alive, &lease);
     if let Some(complete) = complete {
-        lease.finish(complete, ended);
+        lease.finish(client, complete, ended);
     } else {
         drop(lease);
     }

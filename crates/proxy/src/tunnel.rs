@@ -1,8 +1,11 @@
-//! Step 11 where the protocol is switched: raw bytes both ways until both sides have ended.
+//! Step 11 where the protocol is switched, and what follows step 8 for TCP: raw bytes both ways
+//! until both sides have ended.
 
 use crate::admit::Admitted;
 use crate::client::{Client, Wrote};
 use crate::hop::{self, Upgrade};
+use crate::lease::Lease;
+use crate::meters::RouteMeter;
 use crate::receive::Answered;
 use crate::respond::After;
 use crate::trace::Trace;
@@ -12,9 +15,29 @@ use gatehouse_core::message::Known;
 use gatehouse_core::moment::Moment;
 use gatehouse_wire::h1::encode;
 use gatehouse_wire::timer::now;
-use gatehouse_wire::tunnel::{Broken, End, Tunnel};
+use gatehouse_wire::tunnel::{Broken, End, Side, Tunnel};
 use std::future::poll_fn;
 use std::task::Poll;
+use std::time::Duration;
+
+/// What bounds a tunnel, and where its bytes are counted as they pass.
+#[derive(Debug)]
+pub(crate) struct Carrying<'a> {
+    /// How long nothing may move, either way.
+    pub idle: Duration,
+    /// When it ends whatever moves.
+    pub until: Option<Moment>,
+    /// `None` where the record counts them.
+    pub meter: Option<&'a RouteMeter>,
+}
+
+/// What became of a tunnel.
+#[derive(Debug)]
+pub(crate) struct Carried {
+    pub outcome: Result<(), Failure>,
+    /// Which end sent its FIN first.
+    pub ended_first: Option<Side>,
+}
 
 /// Passes the 101 on, then carries bytes.
 pub(crate) async fn switch(
@@ -25,7 +48,7 @@ pub(crate) async fn switch(
     answered: Answered,
     trace: &mut Trace,
 ) -> Result<After, Failure> {
-    let idle = admitted.forward().timeouts.idle;
+    let timeouts = &admitted.forward().timeouts;
     let fields = &mut heads.answer.fields;
     hop::strip(fields, Upgrade::Keep);
     fields.remove(Known::ContentLength);
@@ -33,42 +56,77 @@ pub(crate) async fn switch(
     fields.append(b"Connection", b"upgrade");
     let mut text = worker.buffers.take_text();
     encode::response(&heads.answer, &mut text);
-    let wrote = client.io.write(&mut client.timer, &text, now().after(idle)).await;
+    let wrote = client.io.write(&mut client.timer, &text, now().after(timeouts.idle)).await;
     worker.buffers.give_text(text);
     if wrote != Wrote::All {
         return Err(Failure::new(Step::Respond, Kind::ClientGone));
     }
     trace.status = 101;
-    let mut origin = answered.lease;
+    let carrying =
+        Carrying { idle: timeouts.tunnel, until: trace.total_deadline(timeouts), meter: None };
+    let mut lease = answered.lease;
+    trace.failure = carry(worker, client, &mut lease, carrying, trace).await.outcome.err();
+    let broken = |kind| matches!(kind, Kind::ClientGone | Kind::UpstreamReset);
+    if trace.failure.is_some_and(|failure| broken(failure.kind)) {
+        lease.origin.stream.reset_on_close();
+        return Ok(After::Reset);
+    }
+    // What ends by the gateway's clock ends with all that was said so far: the frames of a
+    // WebSocket tell by themselves that there is no more.
+    Ok(After::Close)
+}
+
+/// Carries bytes until both ends have sent their FIN, one of them breaks, nothing moves for too
+/// long, or a drain is over.
+pub(crate) async fn carry(
+    worker: &Worker,
+    client: &mut Client,
+    lease: &mut Lease,
+    carrying: Carrying<'_>,
+    trace: &mut Trace,
+) -> Carried {
+    let Carrying { idle, until, meter } = carrying;
     let (io, timer) = (&mut client.io, &mut client.timer);
     let mut tunnel = Tunnel::default();
     let mut carried = (0, 0);
-    let mut quiet_since: Option<Moment> = None;
+    let mut quiet_since = now();
     let outcome = poll_fn(|cx| {
         let mut first = End { stream: &mut io.stream, inbox: &mut io.inbox };
-        let origin = &mut origin.origin;
+        let origin = &mut lease.origin;
         let mut second = End { stream: &mut origin.stream, inbox: &mut origin.inbox };
-        if let Poll::Ready(outcome) = tunnel.poll(cx, &mut first, &mut second) {
+        let polled = tunnel.poll(cx, &worker.pipes, &mut first, &mut second);
+        let moved = tunnel.carried();
+        if carried != moved {
+            if let Some(meter) = meter {
+                meter.received_bytes.add(moved.0 - carried.0);
+                meter.sent_bytes.add(moved.1 - carried.1);
+            }
+            carried = moved;
+            quiet_since = now();
+        }
+        if let Poll::Ready(outcome) = polled {
             return Poll::Ready(outcome.map_err(meaning));
         }
-        if carried != tunnel.carried() || quiet_since.is_none() {
-            carried = tunnel.carried();
-            quiet_since = Some(now());
+        if worker.cutting.get() {
+            return Poll::Ready(Err(Failure::new(Step::Respond, Kind::DrainCut)));
         }
-        let deadline = quiet_since.unwrap_or_default().after(idle);
-        timer
-            .poll_until(cx, deadline)
-            .map(|()| Err(Failure::because(Step::Respond, Kind::UpstreamIdleTimeout, "tunnel")))
+        let mut deadline = quiet_since.after(idle);
+        let mut late = Kind::TunnelIdle;
+        if let Some(until) = until.filter(|until| *until < deadline) {
+            deadline = until;
+            late = Kind::TotalTimeout;
+        }
+        timer.poll_until(cx, deadline).map(|()| Err(Failure::new(Step::Respond, late)))
     })
     .await;
-    (trace.received_bytes, trace.sent_bytes) = tunnel.carried();
-    trace.failure = outcome.err();
-    Ok(After::Close)
+    tunnel.give_back(&worker.pipes);
+    (trace.received_bytes, trace.sent_bytes) = carried;
+    Carried { outcome, ended_first: tunnel.ended_first() }
 }
 
 fn meaning(broken: Broken) -> Failure {
     match broken {
-        Broken::First => Failure::new(Step::Respond, Kind::ClientGone),
-        Broken::Second => Failure::because(Step::Respond, Kind::UpstreamBodyCut, "tunnel"),
+        Broken(Side::First) => Failure::new(Step::Respond, Kind::ClientGone),
+        Broken(Side::Second) => Failure::new(Step::Respond, Kind::UpstreamReset),
     }
 }

@@ -11,10 +11,15 @@ use gatehouse_core::chance::Chance;
 use gatehouse_core::endpoints::{Endpoint, Endpoints, Standing};
 use gatehouse_core::message::{RequestHead, ResponseHead};
 use gatehouse_core::moment::Moment;
-use gatehouse_core::plan::{Keepalive, ListenerId, Plan, RouteId, UpstreamId, UpstreamPlan};
+use gatehouse_core::plan::{
+    ClientLimits, Keepalive, ListenerId, Plan, RouteId, UpstreamId, UpstreamPlan,
+};
+use gatehouse_core::rate::RateCell;
 use gatehouse_core::route::RewriteScratch;
 use gatehouse_core::vitals::{EndpointVitals, Padded};
 use gatehouse_wire::pump::Pump;
+use gatehouse_wire::splice::Pipes;
+use gatehouse_wire::timer::now;
 use gatehouse_wire::tls::ClientSide;
 use gatehouse_wire::{Buffers, Net};
 use std::cell::{Cell, OnceCell, RefCell};
@@ -43,14 +48,17 @@ pub(crate) struct Shared {
     generation: AtomicU64,
     /// Connections open, one number a listener.
     pub clients: Vec<Padded<AtomicU32>>,
+    /// Connections taken lately, one cell a listener.
+    pub rates: Vec<Padded<RateCell>>,
     pub net: Net,
 }
 
 impl Shared {
     pub fn new(current: Current, net: Net) -> Shared {
         let clients = current.plan.listeners.iter().map(|_| Padded::default()).collect();
+        let rates = current.plan.listeners.iter().map(|_| Padded::default()).collect();
         let generation = AtomicU64::new(1);
-        Shared { current: Mutex::new(current), generation, clients, net }
+        Shared { current: Mutex::new(current), generation, clients, rates, net }
     }
 
     pub fn current(&self) -> Current {
@@ -126,6 +134,7 @@ pub(crate) struct Scratch {
 pub(crate) struct Worker {
     pub shared: Arc<Shared>,
     pub buffers: Rc<Buffers>,
+    pub pipes: Pipes,
     pub chance: RefCell<Chance>,
     pub scratch: RefCell<Scratch>,
     pub meters: Arc<WorkerMeters>,
@@ -133,6 +142,8 @@ pub(crate) struct Worker {
     pub calendar: Calendar,
     pub tasks: Tasks,
     pub draining: Cell<bool>,
+    /// Whether the time of a drain is over: what is carried through is cut now.
+    pub cutting: Cell<bool>,
     view: RefCell<Rc<View>>,
     seen: Cell<u64>,
     next_id: Cell<u64>,
@@ -153,12 +164,14 @@ impl Worker {
         let mut chance = Chance::seeded(seed);
         Rc::new(Worker {
             buffers: Buffers::new(),
+            pipes: Pipes::default(),
             next_id: Cell::new(chance.next_u64()),
             chance: RefCell::new(chance),
             scratch: RefCell::default(),
             calendar: Calendar::default(),
             tasks: Tasks::default(),
             draining: Cell::new(false),
+            cutting: Cell::new(false),
             view: RefCell::new(Rc::new(view)),
             seen: Cell::new(generation),
             desks: RefCell::default(),
@@ -215,13 +228,24 @@ impl Worker {
     /// Ends idle connections now and all others after their exchange.
     pub fn drain(&self) {
         self.draining.set(true);
+        self.wake_all();
+        self.drop_idle();
+    }
+
+    /// Ends what is carried through: the time of a drain is over.
+    pub fn cut(&self) {
+        self.cutting.set(true);
+        self.wake_all();
+    }
+
+    fn wake_all(&self) {
         let wakers: Vec<Waker> = self.waiting.borrow().values().cloned().collect();
         wakers.into_iter().for_each(Waker::wake);
-        self.drop_idle();
     }
 
     /// Drops all idle upstream connections: their descriptors are needed.
     pub fn drop_idle(&self) {
+        self.pipes.clear();
         self.view.borrow().upstreams.iter().flat_map(|up| &up.pools).for_each(|pool| pool.clear());
     }
 
@@ -238,6 +262,12 @@ impl Worker {
 
     pub fn flush_log(&self) {
         self.meters.log_lines_lost.add(self.log.flush());
+    }
+
+    /// Whether one more connection may be taken now, by the listener's rate.
+    pub fn within_rate(&self, listener: ListenerId, rules: &ClientLimits) -> bool {
+        let cell = &self.shared.rates[usize::from(listener.0)].0;
+        rules.connection_rate.is_none_or(|rate| cell.take(&rate, now()))
     }
 
     pub fn clients_of(&self, listener: ListenerId) -> &AtomicU32 {

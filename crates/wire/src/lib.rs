@@ -4,6 +4,7 @@
 //! step that called says what it means. Sockets and timers are named in `socket` and `timer`
 //! alone, so that the driver underneath can change.
 
+pub mod announced;
 pub mod buffer;
 pub mod client_hello;
 pub mod h1;
@@ -13,6 +14,7 @@ pub mod net;
 pub mod proxy_header;
 pub mod pump;
 pub mod socket;
+pub mod splice;
 mod sys;
 pub mod timer;
 pub mod tls;

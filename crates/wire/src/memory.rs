@@ -79,6 +79,23 @@ impl MemoryStream {
         Poll::Ready(Ok(count))
     }
 
+    /// See [`Stream::poll_peek`].
+    pub fn poll_peek(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut pipe = lock(&self.inward);
+        if pipe.reset {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        if pipe.bytes.is_empty() && !pipe.closed {
+            pipe.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let count = room.len().min(pipe.bytes.len());
+        for (slot, byte) in room.iter_mut().zip(&pipe.bytes) {
+            *slot = *byte;
+        }
+        Poll::Ready(Ok(count))
+    }
+
     /// See [`Stream::poll_write_vectored`].
     pub fn poll_write_vectored(
         &mut self,

@@ -205,6 +205,15 @@ impl Header {
         header
     }
 
+    /// The header of a connection that is the gateway's own, passed on for nobody: a check.
+    pub fn local(version: Version) -> Header {
+        let mut header = Header::new(version, None);
+        if version == Version::V2 {
+            header.bytes[V2_START.len()] = 0x20;
+        }
+        header
+    }
+
     /// Its bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes[..self.len]

@@ -1,7 +1,10 @@
 //! The streams and listeners of the process. One of the few files that name the driver.
 
 use crate::tls::{Facts, TlsStream};
+use rustix::net::{RecvFlags, recv};
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
@@ -108,6 +111,98 @@ impl Stream {
         }
     }
 
+    /// Makes `call` on the socket once there is something to read, and again where it would
+    /// block. What is no socket by itself (TLS, the tests' network) says `Unsupported`.
+    ///
+    /// # Errors
+    /// What `call` says.
+    pub fn poll_read_with<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        loop {
+            let called = match self {
+                Stream::Tcp(stream) => {
+                    ready!(stream.poll_read_ready(cx))?;
+                    stream.try_io(Interest::READABLE, || call(stream.as_fd()))
+                }
+                Stream::Unix(stream) => {
+                    ready!(stream.poll_read_ready(cx))?;
+                    stream.try_io(Interest::READABLE, || call(stream.as_fd()))
+                }
+                Stream::Tls(_) | Stream::Gone => Err(io::ErrorKind::Unsupported.into()),
+                #[cfg(feature = "memory")]
+                Stream::Memory(_) => Err(io::ErrorKind::Unsupported.into()),
+            };
+            match called {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                called => return Poll::Ready(called),
+            }
+        }
+    }
+
+    /// Makes `call` on the socket once there is room to write, and again where it would block.
+    ///
+    /// # Errors
+    /// What `call` says.
+    pub fn poll_write_with<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        loop {
+            let called = match self {
+                Stream::Tcp(stream) => {
+                    ready!(stream.poll_write_ready(cx))?;
+                    stream.try_io(Interest::WRITABLE, || call(stream.as_fd()))
+                }
+                Stream::Unix(stream) => {
+                    ready!(stream.poll_write_ready(cx))?;
+                    stream.try_io(Interest::WRITABLE, || call(stream.as_fd()))
+                }
+                Stream::Tls(_) | Stream::Gone => Err(io::ErrorKind::Unsupported.into()),
+                #[cfg(feature = "memory")]
+                Stream::Memory(_) => Err(io::ErrorKind::Unsupported.into()),
+            };
+            match called {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                called => return Poll::Ready(called),
+            }
+        }
+    }
+
+    /// Looks at what is there, at most `room`, and leaves it there. 0 is the end of the stream.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub fn poll_peek(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        #[cfg(feature = "memory")]
+        if let Stream::Memory(stream) = self {
+            return stream.poll_peek(cx, room);
+        }
+        self.poll_read_with(cx, |socket| {
+            let (count, _) = recv(socket, &mut *room, RecvFlags::PEEK | RecvFlags::DONTWAIT)?;
+            Ok(count)
+        })
+    }
+
+    /// Whether its bytes are the socket's own, so that the kernel can move them by itself.
+    pub fn is_plain_tcp(&self) -> bool {
+        matches!(self, Stream::Tcp(_))
+    }
+
+    /// The address a client connected to; `None` where it has none.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        match self {
+            Stream::Tcp(stream) => stream.local_addr().ok(),
+            Stream::Tls(stream) => stream.beneath().local_address(),
+            Stream::Unix(_) | Stream::Gone => None,
+            #[cfg(feature = "memory")]
+            Stream::Memory(_) => Some(SocketAddr::from(([192, 0, 2, 80], 80))),
+        }
+    }
+
     /// Sends a FIN, under TLS a close_notify before it; reading goes on.
     ///
     /// # Errors
@@ -173,8 +268,7 @@ impl Stream {
     }
 }
 
-fn probe_socket(socket: impl std::os::fd::AsFd) -> Probe {
-    use rustix::net::{RecvFlags, recv};
+fn probe_socket(socket: impl AsFd) -> Probe {
     let mut byte = [0_u8; 1];
     match recv(socket, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
         Err(rustix::io::Errno::AGAIN) => Probe::Quiet,

@@ -29,6 +29,7 @@ struct Sum {
     received: u64,
     sent: u64,
     retries: u64,
+    connections: u64,
 }
 
 impl Sum {
@@ -46,6 +47,7 @@ impl Sum {
         self.received += meter.received_bytes.get();
         self.sent += meter.sent_bytes.get();
         self.retries += meter.retries.get();
+        self.connections += meter.connections.get();
     }
 }
 
@@ -93,6 +95,12 @@ pub fn metrics(shown: &Shown) -> String {
         "counter",
         "Client connections closed at once because of a limit.",
         total(|worker| worker.refused.get()),
+    );
+    single(
+        "proxy_headers_refused_total",
+        "counter",
+        "Client connections closed because no trusted proxy said whose they are.",
+        total(|worker| worker.proxy_headers_refused.get()),
     );
     single(
         "accept_errors_total",
@@ -159,9 +167,14 @@ fn routes(sums: &BTreeMap<Box<str>, Sum>, out: &mut String) {
         histogram(&label(route), sum, out);
     }
     type Pick = fn(&Sum) -> u64;
-    let counters: [(&str, &str, Pick); 3] = [
-        ("request_body_bytes_total", "Request body bytes received.", |sum| sum.received),
-        ("response_body_bytes_total", "Answer body bytes sent.", |sum| sum.sent),
+    let counters: [(&str, &str, Pick); 4] = [
+        ("tcp_connections_total", "TCP connections that have ended.", |sum| sum.connections),
+        ("request_body_bytes_total", "Bytes of request bodies, and of TCP, received.", |sum| {
+            sum.received
+        }),
+        ("response_body_bytes_total", "Bytes of answers' bodies, and of TCP, sent.", |sum| {
+            sum.sent
+        }),
         ("retries_total", "Attempts after the first.", |sum| sum.retries),
     ];
     for (name, help, pick) in counters {

@@ -28,8 +28,8 @@ pub use json::Json;
 pub use layout::{NotToml, layout};
 pub use lower::{AccessTo, Expect, Expected};
 pub use probe::{
-    Answer, Choice, Forwarded, ListenerWhy, Outcome, Question, QuestionFault, RouteVerdict, ask,
-    differences, parse_request,
+    About, Answer, Carried, Choice, Forwarded, ListenerWhy, Outcome, Question, QuestionFault,
+    RouteVerdict, ask, differences, parse_request,
 };
 pub use problem::{Kind, PROBLEMS_MAX, Problem, Related, Severity};
 pub use render::{Paint, problem_json, render};

@@ -60,6 +60,29 @@ pub(crate) fn share(text: &str) -> Result<f64, UnitFault> {
     }
 }
 
+/// So many in a time: `100/s`, `5000/min`, `20/h`.
+pub(crate) fn rate(text: &str) -> Result<(u32, Duration), UnitFault> {
+    let usual = || Some("write \"100/s\", \"5000/min\" or \"20/h\"".to_owned());
+    let fault = |reason: &str| UnitFault {
+        reason: format!("`{}` is not a rate: {reason}", text.escape_debug()),
+        hint: usual(),
+    };
+    let (count, unit) = text.split_once('/').ok_or_else(|| fault("it does not end in a time"))?;
+    let seconds = match unit.trim() {
+        "s" => 1,
+        "min" => 60,
+        "h" => 3_600,
+        _ => return Err(fault("the time is one of s, min and h")),
+    };
+    let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let count =
+        Some(count.trim()).filter(|count| plain(count)).and_then(|count| count.parse().ok());
+    match count {
+        Some(count) if count > 0 => Ok((count, Duration::from_secs(seconds))),
+        _ => Err(fault("it does not start with a whole number above 0")),
+    }
+}
+
 fn measure(
     text: &str,
     what: &str,

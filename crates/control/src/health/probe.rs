@@ -3,7 +3,9 @@
 use crate::client::{Door, NoAnswer, fetch, knock};
 use gatehouse_core::endpoints::Endpoint;
 use gatehouse_core::health::{Check, HealthRule, Verdict};
+use gatehouse_core::plan::ProxyVersion;
 use gatehouse_wire::Net;
+use gatehouse_wire::proxy_header::{Header, Version};
 use gatehouse_wire::tls::ClientSide;
 
 /// Bytes of a body that are looked at.
@@ -16,7 +18,9 @@ pub(super) async fn probe(
     side: Option<&ClientSide>,
     rule: &HealthRule,
 ) -> Found {
-    let door = Door { net, address: &endpoint.address, name: endpoint.tls.as_deref(), side };
+    let first = header(rule);
+    let (address, name) = (&endpoint.address, endpoint.tls.as_deref());
+    let door = Door { net, address, name, first: &first, side };
     match &rule.check {
         Check::Connect => match knock(&door, rule.timeout).await {
             Ok(()) => Found::passed(),
@@ -34,6 +38,16 @@ pub(super) async fn probe(
             judge(answer.map(|answer| (answer.status, answer.body)), statuses, body.as_deref())
         }
     }
+}
+
+/// What every connection to the endpoint starts with: a check is nobody's but the gateway's own.
+fn header(rule: &HealthRule) -> Vec<u8> {
+    let version = match rule.announce {
+        None => return Vec::new(),
+        Some(ProxyVersion::V1) => Version::V1,
+        Some(ProxyVersion::V2) => Version::V2,
+    };
+    Header::local(version).bytes().to_vec()
 }
 
 /// What a check came to.

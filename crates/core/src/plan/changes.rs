@@ -204,6 +204,8 @@ fn same_upstream(old: &UpstreamPlan, new: &UpstreamPlan) -> bool {
         outlier,
         breaker,
         slow_start,
+        speaks,
+        announce,
     } = new;
     *balance == old.balance
         && *hash == old.hash
@@ -213,6 +215,8 @@ fn same_upstream(old: &UpstreamPlan, new: &UpstreamPlan) -> bool {
         && *outlier == old.outlier
         && *breaker == old.breaker
         && *slow_start == old.slow_start
+        && *speaks == old.speaks
+        && *announce == old.announce
 }
 
 /// Whether two routes ask and do the same; their names are looked at by whoever pairs them.

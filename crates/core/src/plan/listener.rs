@@ -1,6 +1,7 @@
 //! Where clients come in, and what they may cost.
 
 use crate::address::Bind;
+use crate::rate::Rate;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -23,7 +24,10 @@ pub struct ClientLimits {
     pub connections_max: u32,
     /// From accept to the end of a TLS handshake.
     pub tls_handshake_timeout: Duration,
-    /// From a connection's first byte (or, on a fresh one, from accept) to the end of the head.
+    /// Connections taken in a time; one more is closed as it comes. `None` is no limit.
+    pub connection_rate: Option<Rate>,
+    /// From a connection's first byte (or, on a fresh one, from accept) to the end of the head;
+    /// also from accept to the end of a PROXY header, and of a ClientHello that is looked at.
     pub head_timeout: Duration,
     /// How long a connection may wait for its next request.
     pub idle_timeout: Duration,
@@ -40,6 +44,7 @@ impl Default for ClientLimits {
             body_bytes_max: None,
             connections_max: 20_000,
             tls_handshake_timeout: Duration::from_secs(10),
+            connection_rate: None,
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             body_rate_min: 128,
@@ -79,6 +84,26 @@ pub enum Transport {
     Tls,
 }
 
+/// What a listener's connections carry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Carries {
+    /// HTTP.
+    #[default]
+    Http,
+    /// Bytes that nobody looks into.
+    Tcp,
+}
+
+/// Whether a connection starts with a PROXY header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Announced {
+    /// It does not.
+    #[default]
+    No,
+    /// It does, of version 1 or 2; from a peer that is no trusted proxy it is not taken.
+    ByProxyHeader,
+}
+
 /// One listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerPlan {
@@ -88,7 +113,11 @@ pub struct ListenerPlan {
     pub bind: Bind,
     /// What lies beneath what its clients speak.
     pub transport: Transport,
-    /// Whose forwarding fields are believed.
+    /// What its connections carry.
+    pub carries: Carries,
+    /// Whether they start with a PROXY header.
+    pub announced: Announced,
+    /// Whose forwarding fields, and whose PROXY headers, are believed.
     pub trusted_proxies: Vec<Cidr>,
     /// What its clients may cost.
     pub limits: ClientLimits,

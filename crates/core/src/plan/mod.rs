@@ -13,16 +13,17 @@ mod upstream;
 pub use crate::address::{Address, Bind};
 pub use changes::{Changes, Sorted};
 pub use edits::{Edits, FieldEdit};
-pub use listener::{Cidr, ClientLimits, ListenerId, ListenerPlan, Transport};
+pub use listener::{Announced, Carries, Cidr, ClientLimits, ListenerId, ListenerPlan, Transport};
 pub use route::{
     Action, Forward, PathMode, Redirect, Respond, RouteId, RoutePlan, Split, Target, Template,
     TemplateFacts, TemplateFault, Timeouts,
 };
 pub use upstream::{
-    Balance, EndpointSpec, HashBy, Keepalive, Retry, RetryStatuses, Ring, UpstreamId, UpstreamPlan,
+    Balance, EndpointSpec, HashBy, Keepalive, ProxyVersion, Retry, RetryStatuses, Ring, Speaks,
+    UpstreamId, UpstreamPlan,
 };
 
-use crate::route::{RouteRule, RouteTie, Router};
+use crate::route::{ListenerSet, RouteRule, RouteTie, Router};
 use std::time::Duration;
 
 /// Everything a Plan is made of.
@@ -66,6 +67,8 @@ pub struct Plan {
     pub drain: Duration,
     /// How an exchange is written to the access log; `None` writes none.
     pub access_log: Option<LogFormat>,
+    /// Listeners of TCP whose routes ask for a host.
+    named: ListenerSet,
 }
 
 impl Plan {
@@ -74,7 +77,15 @@ impl Plan {
     /// # Errors
     /// Every pair of routes that tie. Indices are the caller's own and must be in range.
     pub fn new(parts: PlanParts) -> Result<Plan, Vec<RouteTie>> {
+        let mut named = ListenerSet::NONE;
+        for rule in parts.rules.iter().filter(|rule| !rule.hosts.is_empty()) {
+            let ids = (0..parts.listeners.len()).map(|at| ListenerId(at as u8));
+            let tcp = |id: &ListenerId| parts.listeners[usize::from(id.0)].carries == Carries::Tcp;
+            let own = ids.filter(tcp).filter(|id| rule.listeners.contains(*id));
+            named = own.fold(named, ListenerSet::with);
+        }
         Ok(Plan {
+            named,
             router: Router::new(parts.rules)?,
             listeners: parts.listeners,
             routes: parts.routes,
@@ -82,6 +93,11 @@ impl Plan {
             drain: parts.drain,
             access_log: parts.access_log,
         })
+    }
+
+    /// Whether a connection of this TCP listener needs a server name to find its route.
+    pub fn asks_name(&self, id: ListenerId) -> bool {
+        self.named.contains(id)
     }
 
     /// The route of this id.

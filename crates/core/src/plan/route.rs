@@ -29,8 +29,10 @@ pub struct Timeouts {
     pub connect: Duration,
     /// From the last byte of the request to the first of the answer's head.
     pub first_byte: Duration,
-    /// Without any byte of a body moving, either way, and in a tunnel.
+    /// Without any byte of a body moving, either way.
     pub idle: Duration,
+    /// Without any byte moving, either way, in a tunnel: WebSocket, TCP.
+    pub tunnel: Duration,
 }
 
 impl Default for Timeouts {
@@ -40,6 +42,7 @@ impl Default for Timeouts {
             connect: Duration::from_secs(3),
             first_byte: Duration::from_secs(60),
             idle: Duration::from_secs(60),
+            tunnel: Duration::from_secs(3600),
         }
     }
 }

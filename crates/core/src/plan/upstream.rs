@@ -161,6 +161,25 @@ impl Default for Keepalive {
     }
 }
 
+/// What is spoken to an upstream's endpoints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Speaks {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// Whatever the client speaks: bytes that nobody looks into.
+    Tcp,
+}
+
+/// A version of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
 /// One upstream.
 #[derive(Clone, Debug)]
 pub struct UpstreamPlan {
@@ -184,6 +203,11 @@ pub struct UpstreamPlan {
     pub breaker: Option<BreakerRule>,
     /// How long an endpoint that came back is given less than its share; zero is not at all.
     pub slow_start: Duration,
+    /// What is spoken to its endpoints.
+    pub speaks: Speaks,
+    /// The PROXY header each connection to it starts with; such a connection carries one client's
+    /// requests alone.
+    pub announce: Option<ProxyVersion>,
 }
 
 impl UpstreamPlan {
@@ -200,6 +224,8 @@ impl UpstreamPlan {
             outlier: Some(OutlierRule::default()),
             breaker: None,
             slow_start: Duration::ZERO,
+            speaks: Speaks::default(),
+            announce: None,
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::{USAGE, Usable, complain, say, usable};
 use crate::cli::ExplainArgs;
 use gatehouse_control::config::{
-    Answer, Forwarded, Outcome, Question, QuestionFault, ask, parse_request,
+    About, Answer, Carried, Choice, Forwarded, Outcome, Question, QuestionFault, ask, parse_request,
 };
 use gatehouse_core::route::Verdict;
 use std::fmt::Write;
@@ -45,28 +45,38 @@ fn question(args: &ExplainArgs) -> Result<Question, QuestionFault> {
 fn text(args: &ExplainArgs, question: &Question, answer: &Answer) -> String {
     let mut out = format!("{} {} from {}\n", args.method, args.url, args.client);
     line(&mut out, "listener", &format!("{}: {}", answer.listener, answer.listener_why.text()));
-    line(&mut out, "host", &answer.host);
-    match (&answer.path, answer.path_fault) {
-        (Some(path), _) if *path == question.path => line(&mut out, "path", path),
-        (Some(path), _) => {
-            line(&mut out, "path", &format!("{path}, the normal form of {}", question.path));
-        }
-        (None, Some(fault)) => line(&mut out, "path", &format!("ambiguous: {}", fault.text())),
-        (None, None) => {}
-    }
+    host_and_path(question, answer, &mut out);
     routes(args, answer, &mut out);
     line(&mut out, "then", &answer.outcome.summary());
     match &answer.outcome {
         Outcome::Forward(forwarded) => forward(forwarded, &mut out),
+        Outcome::Carry(carried) => carry(carried, &mut out),
         Outcome::Redirect { response_edits, .. } | Outcome::Respond { response_edits, .. } => {
             lines(&mut out, "answer", response_edits);
         }
         Outcome::MethodNotAllowed { .. }
         | Outcome::NoRoute
+        | Outcome::Closed
         | Outcome::PathAmbiguous
         | Outcome::RewriteInvalid { .. } => {}
     }
     out
+}
+
+fn host_and_path(question: &Question, answer: &Answer, out: &mut String) {
+    if question.about == About::Connection {
+        let name = if answer.host.is_empty() { "none, or no TLS" } else { &*answer.host };
+        return line(out, "name", name);
+    }
+    line(out, "host", &answer.host);
+    match (&answer.path, answer.path_fault) {
+        (Some(path), _) if *path == question.path => line(out, "path", path),
+        (Some(path), _) => {
+            line(out, "path", &format!("{path}, the normal form of {}", question.path));
+        }
+        (None, Some(fault)) => line(out, "path", &format!("ambiguous: {}", fault.text())),
+        (None, None) => {}
+    }
 }
 
 fn routes(args: &ExplainArgs, answer: &Answer, out: &mut String) {
@@ -89,19 +99,7 @@ fn routes(args: &ExplainArgs, answer: &Answer, out: &mut String) {
 fn forward(forwarded: &Forwarded, out: &mut String) {
     lines(out, "request", &forwarded.request_edits);
     line(out, "sends", &forwarded.sends);
-    let all: u64 = forwarded.upstreams.iter().map(|choice| u64::from(choice.weight)).sum();
-    for choice in &forwarded.upstreams {
-        let share = match forwarded.upstreams.len() {
-            1 => String::new(),
-            _ => format!(", {} of {all} requests", choice.weight),
-        };
-        line(out, "upstream", &format!("{}{share}", choice.upstream));
-        let endpoint = choice.endpoint.as_deref().unwrap_or("none");
-        line(out, "endpoint", &format!("{endpoint}: {}", choice.why));
-        if let Some(path) = choice.path.as_ref().filter(|path| **path != forwarded.sends) {
-            line(out, "asked for", path);
-        }
-    }
+    upstreams(&forwarded.upstreams, "requests", Some(&forwarded.sends), out);
     let time = &forwarded.timeouts;
     let show = |limit: Duration| format!("{limit:?}");
     let total = time.total.map_or_else(|| "no limit".to_owned(), show);
@@ -113,6 +111,31 @@ fn forward(forwarded: &Forwarded, out: &mut String) {
         &format!("total {total}, connect {connect}, first byte {first_byte}, idle {idle}"),
     );
     lines(out, "answer", &forwarded.response_edits);
+}
+
+fn carry(carried: &Carried, out: &mut String) {
+    upstreams(&carried.upstreams, "connections", None, out);
+    let time = &carried.timeouts;
+    let total = time.total.map_or_else(|| "no limit".to_owned(), |limit| format!("{limit:?}"));
+    let text = format!("total {total}, connect {:?}, tunnel {:?}", time.connect, time.tunnel);
+    line(out, "timeout", &text);
+}
+
+fn upstreams(choices: &[Choice], what: &str, sends: Option<&str>, out: &mut String) {
+    let all: u64 = choices.iter().map(|choice| u64::from(choice.weight)).sum();
+    for choice in choices {
+        let share = match choices.len() {
+            1 => String::new(),
+            _ => format!(", {} of {all} {what}", choice.weight),
+        };
+        line(out, "upstream", &format!("{}{share}", choice.upstream));
+        let endpoint = choice.endpoint.as_deref().unwrap_or("none");
+        line(out, "endpoint", &format!("{endpoint}: {}", choice.why));
+        let differs = |path: &&String| sends.is_some_and(|sends| *path != sends);
+        if let Some(path) = choice.path.as_ref().filter(differs) {
+            line(out, "asked for", path);
+        }
+    }
 }
 
 fn line(out: &mut String, what: &str, text: &str) {

@@ -128,7 +128,7 @@ fn a_switch_that_nobody_asked_for_is_a_bad_gateway() {
 fn a_tunnel_that_is_silent_for_too_long_is_ended_on_both_sides() {
     let origin = ScriptedOrigin::each(Script::new().expect_head().send(SWITCH));
     let route = "[[routes]]\nname = \"all\"\n";
-    let idle = format!("{route}timeout = {{ idle = \"200ms\" }}\n");
+    let idle = format!("{route}timeout = {{ tunnel = \"200ms\" }}\n");
     let text = config(&[origin.address()]).replace(route, &idle);
     let gateway = Gateway::start(BINARY, &text);
     switch(gateway.listener("web")).expect_close();

@@ -5,8 +5,9 @@ use crate::heads::{ANSWER, ANSWER_BODY_BYTES, BROWSER};
 use gatehouse_core::address::{Address, Bind};
 use gatehouse_core::endpoints::{Endpoint, Endpoints, Standing};
 use gatehouse_core::plan::{
-    Action, Balance, ClientLimits, Edits, EndpointSpec, Forward, ListenerPlan, LogFormat, PathMode,
-    Plan, PlanParts, RoutePlan, Target, Timeouts, Transport, UpstreamId, UpstreamPlan,
+    Action, Announced, Balance, Carries, ClientLimits, Edits, EndpointSpec, Forward, ListenerPlan,
+    LogFormat, PathMode, Plan, PlanParts, RoutePlan, Target, Timeouts, Transport, UpstreamId,
+    UpstreamPlan,
 };
 use gatehouse_core::route::{ListenerSet, PathRule, Rewrite, RouteRule};
 use gatehouse_core::vitals::UpstreamVitals;
@@ -138,6 +139,8 @@ fn plan(access_log: bool) -> Option<Plan> {
     };
     let upstream = UpstreamPlan::of("origins", vec![endpoint]);
     let listener = ListenerPlan {
+        carries: Carries::Http,
+        announced: Announced::No,
         name: "web".into(),
         bind: Bind::Ip(GATEWAY.into()),
         transport: Transport::Clear,

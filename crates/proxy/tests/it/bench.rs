@@ -5,11 +5,11 @@ use gatehouse_core::address::{Address, Bind};
 use gatehouse_core::endpoints::{Endpoint, Endpoints, Standing};
 use gatehouse_core::message::MethodSet;
 use gatehouse_core::plan::{
-    Action, Balance, ClientLimits, Edits, EndpointSpec, Forward, Keepalive, ListenerPlan,
-    LogFormat, PathMode, Plan, PlanParts, Retry, Ring, RoutePlan, Target, Timeouts, Transport,
-    UpstreamId, UpstreamPlan,
+    Action, Announced, Balance, Carries, ClientLimits, Edits, EndpointSpec, Forward, Keepalive,
+    ListenerPlan, LogFormat, PathMode, Plan, PlanParts, ProxyVersion, Retry, Ring, RoutePlan,
+    Speaks, Target, Timeouts, Transport, UpstreamId, UpstreamPlan,
 };
-use gatehouse_core::route::{ListenerSet, PathRule, Rewrite, RouteRule};
+use gatehouse_core::route::{HostRule, ListenerSet, PathRule, Rewrite, RouteRule};
 use gatehouse_core::vitals::UpstreamVitals;
 use gatehouse_proxy::gate::memory::{MemoryGate, run};
 use gatehouse_wire::Stream;
@@ -37,6 +37,10 @@ pub struct Setup {
     pub action: Option<Action>,
     pub path: PathRule,
     pub methods: Option<MethodSet>,
+    pub hosts: Vec<HostRule>,
+    pub carries: Carries,
+    pub announced: Announced,
+    pub announce: Option<ProxyVersion>,
 }
 
 impl Default for Setup {
@@ -55,6 +59,10 @@ impl Default for Setup {
             action: None,
             path: PathRule::Prefix("".into()),
             methods: None,
+            hosts: Vec::new(),
+            carries: Carries::Http,
+            announced: Announced::No,
+            announce: None,
         }
     }
 }
@@ -118,12 +126,14 @@ fn plan(setup: Setup) -> Plan {
             name: "web".into(),
             bind: Bind::Ip(GATEWAY.into()),
             transport: Transport::Clear,
+            carries: setup.carries,
+            announced: setup.announced,
             trusted_proxies: setup.trusted,
             limits: setup.limits,
         }],
         rules: vec![RouteRule {
             listeners: ListenerSet::ALL,
-            hosts: vec![],
+            hosts: setup.hosts,
             path: setup.path,
             path_mode: PathMode::Normal,
             methods: setup.methods,
@@ -140,6 +150,11 @@ fn plan(setup: Setup) -> Plan {
         upstreams: vec![UpstreamPlan {
             retry: setup.retry,
             keepalive: setup.keepalive,
+            speaks: match setup.carries {
+                Carries::Http => Speaks::Http1,
+                Carries::Tcp => Speaks::Tcp,
+            },
+            announce: setup.announce,
             breaker: setup.breaker,
             ..UpstreamPlan::of("origins", specs.collect())
         }],

@@ -16,6 +16,7 @@ fn setup() -> Setup {
             total: None,
             connect: seconds(2),
             first_byte: seconds(21),
+            tunnel: seconds(31),
             idle: seconds(13),
         },
         limits: ClientLimits {
@@ -339,16 +340,16 @@ fn a_tunnel_in_which_nothing_moves_is_closed() {
         line.ask(request, format!("HTTP/1.1 101 Switching Protocols\r\n{fields}")).await;
         line.client.hear_head().await;
         for _ in 0..3 {
-            pass(seconds(12)).await;
+            pass(seconds(30)).await;
             line.client.say("ping").await;
             line.at_origin().await.hear_bytes(4).await;
-            pass(seconds(12)).await;
+            pass(seconds(30)).await;
             line.at_origin().await.say("pong").await;
             line.client.hear_bytes(4).await;
         }
         let clock = Clock::start();
         assert_eq!(line.client.hear_end().await, "");
-        clock.has_passed(seconds(13));
+        clock.has_passed(seconds(31));
         line.at_origin().await.hear_end().await;
     });
 }

@@ -81,6 +81,11 @@ impl TlsStream {
         &self.session
     }
 
+    /// The stream that carries the ciphertext.
+    pub(crate) fn beneath(&self) -> &Stream {
+        &self.socket
+    }
+
     /// What the handshake has settled.
     pub fn facts(&self) -> Option<&Facts> {
         self.facts.as_deref()

@@ -154,6 +154,8 @@ fn what_is_written_is_what_haproxy_writes() {
     }
     assert_eq!(Header::new(Version::V1, None).bytes(), b"PROXY UNKNOWN\r\n");
     assert_eq!(Header::new(Version::V2, None).bytes(), v2(0x21, 0, b""));
+    assert_eq!(Header::local(Version::V1).bytes(), b"PROXY UNKNOWN\r\n");
+    assert_eq!(Header::local(Version::V2).bytes(), v2(0x20, 0, b""));
     let longest = "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535";
     let header = Header::new(Version::V1, Some(ends(longest, longest)));
     assert_eq!(whole(header.bytes(), b""), Some(ends(longest, longest)));

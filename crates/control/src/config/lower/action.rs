@@ -138,6 +138,7 @@ impl Lower<'_> {
             connect: table.duration("connect").unwrap_or(usual.connect),
             first_byte: table.duration("first-byte").unwrap_or(usual.first_byte),
             idle: table.duration("idle").unwrap_or(usual.idle),
+            tunnel: table.duration("tunnel").unwrap_or(usual.tunnel),
         }
     }
 

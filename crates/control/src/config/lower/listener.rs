@@ -2,10 +2,14 @@
 
 use super::super::problem::{Kind, Problem};
 use super::super::source::Place;
-use super::super::tree::{Table, Text};
+use super::super::tree::{Named, Table, Text};
+use super::super::units;
 use super::merge::Merged;
 use super::{Fault, Lower};
-use gatehouse_core::plan::{Bind, Cidr, ClientLimits, ListenerPlan, Transport};
+use gatehouse_core::plan::{
+    Announced, Bind, Carries, Cidr, ClientLimits, ListenerId, ListenerPlan, Transport,
+};
+use gatehouse_core::rate::Rate;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
@@ -19,8 +23,9 @@ impl Lower<'_> {
     pub(super) fn listeners(&mut self, merged: &Merged<'_>) -> Vec<ListenerPlan> {
         let mut plans: Vec<ListenerPlan> = Vec::new();
         let mut bound: Vec<(Bind, Place)> = Vec::new();
-        for named in &merged.listeners {
-            self.listeners.add(&named.name, named.place, self.report);
+        let carried: Vec<Carries> =
+            merged.listeners.iter().map(|named| self.carries_of(named)).collect();
+        for (at, named) in merged.listeners.iter().enumerate() {
             let Some(table) = named.item.table() else { continue };
             let Some((bind, place)) = self.bind(table) else { continue };
             if let Some((_, first)) = bound.iter().find(|(other, _)| overlap(other, &bind)) {
@@ -29,14 +34,24 @@ impl Lower<'_> {
                 self.report.add(problem.related(*first, "here"));
             }
             bound.push((bind.clone(), place));
+            let carries = carried[at];
+            let announced = self.announced(table, &bind);
             let trusted_proxies = self.ranges(table);
             let limits = self.limits(table.table("limits"));
-            let tls = self.listener_tls(table);
+            let tls = self.listener_tls(table, carries);
             let transport = if tls.is_some() { Transport::Tls } else { Transport::Clear };
             self.handshake_that_cannot_apply(table, transport);
             self.tls.listeners.push(tls);
             let name = named.name.clone();
-            plans.push(ListenerPlan { name, bind, transport, trusted_proxies, limits });
+            plans.push(ListenerPlan {
+                name,
+                bind,
+                transport,
+                carries,
+                announced,
+                trusted_proxies,
+                limits,
+            });
         }
         if let Some(extra) = merged.listeners.get(LISTENERS_MAX) {
             let reason = format!("more than {LISTENERS_MAX} listeners");
@@ -50,6 +65,44 @@ impl Lower<'_> {
         if let Some(entry) = entry.filter(|_| transport == Transport::Clear) {
             let reason = "`tls-handshake-timeout` does not apply to a listener without `tls`";
             self.error(Kind::NotApplicable, entry.place, reason);
+        }
+    }
+
+    /// Takes in a listener's name, and what its connections carry.
+    fn carries_of(&mut self, named: &Named) -> Carries {
+        let id = ListenerId(u8::try_from(self.listeners.places().len()).unwrap_or(u8::MAX));
+        self.listeners.add(&named.name, named.place, self.report);
+        let carries = named.item.table().map_or(Carries::Http, |own| self.listener_carries(own));
+        if carries == Carries::Tcp {
+            self.tcp_listeners = self.tcp_listeners.with(id);
+        }
+        carries
+    }
+
+    /// Whether connections start with a PROXY header.
+    fn announced(&mut self, table: &Table, bind: &Bind) -> Announced {
+        if table.flag("proxy-protocol") != Some(true) {
+            return Announced::No;
+        }
+        let nobody =
+            table.list("trusted-proxies").is_empty() && !table.is_broken("trusted-proxies");
+        if let (Some(entry), true, Bind::Ip(_)) = (table.entry("proxy-protocol"), nobody, bind) {
+            let reason = "`proxy-protocol` without `trusted-proxies`: nobody could connect";
+            let hint = "write trusted-proxies = [\"10.0.0.0/8\"] with the proxies in front";
+            self.error_hint(Kind::Missing, entry.place, reason, hint);
+        }
+        Announced::ByProxyHeader
+    }
+
+    fn connection_rate(&mut self, limits: &Table) -> Option<Rate> {
+        let Text { text, place } = limits.text("connection-rate")?;
+        match units::rate(text) {
+            Ok((count, period)) => Some(Rate::new(count, period)),
+            Err(fault) => {
+                let problem = Problem::error(Kind::BadValue, place, fault.reason);
+                self.report.add(problem.hint_if(fault.hint));
+                None
+            }
         }
     }
 
@@ -110,6 +163,7 @@ impl Lower<'_> {
                 .map_or(usual.fields_max, |count| u16::try_from(count).unwrap_or(u16::MAX)),
             target_bytes_max: table.bytes("target-bytes").map_or(usual.target_bytes_max, small),
             body_bytes_max: table.bytes("body-bytes"),
+            connection_rate: self.connection_rate(table),
             connections_max: table.count("connections").map_or(usual.connections_max, small),
             tls_handshake_timeout: table
                 .duration("tls-handshake-timeout")

@@ -32,7 +32,7 @@ impl Lower<'_> {
 
     fn listener_set(&mut self, table: &Table) -> ListenerSet {
         if !table.has("listeners") {
-            return ListenerSet::ALL;
+            return self.usual_listeners(table);
         }
         let mut set = ListenerSet::NONE;
         for Text { text, place } in table.texts("listeners") {

@@ -4,6 +4,7 @@
 //! patterns, ties. Everything wrong is reported; a Plan comes out only where nothing is.
 
 mod action;
+mod carried;
 mod edits;
 mod endpoint;
 mod expect;
@@ -28,8 +29,9 @@ use super::source::{Place, Sources};
 use super::tls::TlsSpecs;
 use super::tree::Table;
 use super::{Lowered, Places};
+use carried::Written;
 use gatehouse_core::plan::{Plan, PlanParts, RouteId, RoutePlan, UpstreamPlan};
-use gatehouse_core::route::{RouteRule, Router};
+use gatehouse_core::route::{ListenerSet, RouteRule, Router};
 use merge::Merged;
 use names::Names;
 
@@ -40,9 +42,13 @@ pub(crate) struct Lower<'a> {
     listeners: Names,
     routes: Names,
     upstreams: Names,
+    /// Which listeners carry TCP.
+    tcp_listeners: ListenerSet,
     upstream_plans: Vec<UpstreamPlan>,
     /// Which certificates listeners and upstreams need, in the order of their ids.
     tls: TlsSpecs,
+    /// Each of `upstream_plans` as it was written.
+    upstreams_written: Vec<Written>,
     /// Whether a route sends to the upstream of this id.
     upstream_used: Vec<bool>,
     route_plans: Vec<RoutePlan>,
@@ -60,8 +66,10 @@ pub(crate) fn lower(trees: &[Table], sources: &Sources, report: &mut Report) -> 
         listeners: Names::new("listener"),
         routes: Names::new("route"),
         upstreams: Names::new("upstream"),
+        tcp_listeners: ListenerSet::NONE,
         upstream_plans: Vec::new(),
         tls: TlsSpecs::default(),
+        upstreams_written: Vec::new(),
         upstream_used: Vec::new(),
         route_plans: Vec::new(),
         rules: Vec::new(),
@@ -70,10 +78,12 @@ pub(crate) fn lower(trees: &[Table], sources: &Sources, report: &mut Report) -> 
     let listeners = lower.listeners(&merged);
     lower.named_upstreams(&merged);
     lower.all_routes(&merged);
+    lower.spoken();
     let expects = lower.expects(&merged);
     let settings = lower.settings(&merged, &listeners);
     lower.emptiness(&merged);
     lower.unused_upstreams();
+    lower.silent_listeners(&merged);
     let places = Places {
         listeners: lower.listeners.places(),
         routes: lower.rule_places.clone(),

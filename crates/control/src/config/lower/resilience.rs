@@ -63,6 +63,7 @@ impl Lower<'_> {
             Some(_) | None => self.http_check(rule.text("path"), Some(rule)),
         };
         let health = HealthRule {
+            announce: None,
             check,
             interval: rule.duration("interval").unwrap_or(usual.interval),
             timeout: rule.duration("timeout").unwrap_or(usual.timeout),
@@ -167,6 +168,7 @@ fn narrow(count: u64) -> u32 {
 
 fn usual_health() -> HealthRule {
     HealthRule {
+        announce: None,
         check: Check::Connect,
         interval: Duration::from_secs(5),
         timeout: Duration::from_secs(2),

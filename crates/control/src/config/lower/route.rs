@@ -6,7 +6,7 @@ use super::super::tree::Table;
 use super::edits::Of;
 use super::merge::Merged;
 use super::{Lower, matcher};
-use gatehouse_core::plan::{Action, RoutePlan};
+use gatehouse_core::plan::{Action, Carries, RoutePlan};
 
 /// What a route can do; each excludes the others.
 const ACTIONS: [&str; 3] = ["upstream", "redirect", "respond"];
@@ -30,7 +30,14 @@ impl Lower<'_> {
     /// does is wrong: there is no Plan then, and all is reported at once.
     fn route(&mut self, name: &str, table: &Table) {
         let rule = self.rule(table);
+        let carries = match &rule {
+            Some(rule) => self.route_carries(table, rule.listeners),
+            None => Carries::Http,
+        };
         let action = self.action(name, table);
+        if let (Some(_), Some(action)) = (&rule, &action) {
+            self.uses(table, carries, action);
+        }
         let response_edits = self.edits(table.table("response-headers"), Of::Response);
         let body_bytes_max = table.bytes("body-bytes");
         let path_mode = matcher::path_mode(table);

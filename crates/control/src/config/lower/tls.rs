@@ -5,7 +5,7 @@ use super::super::source::Place;
 use super::super::tls::{CertificateSpec, ClientCert, FileSpec, ListenerTls, Trust, UpstreamTls};
 use super::super::tree::{Table, Text, Value};
 use super::Lower;
-use gatehouse_core::plan::EndpointSpec;
+use gatehouse_core::plan::{Carries, EndpointSpec};
 use gatehouse_wire::tls::{MinVersion, ServerId, suite_named};
 use std::sync::Arc;
 
@@ -17,7 +17,11 @@ const HTTP_1_1: &str = "http/1.1";
 
 impl Lower<'_> {
     /// A listener's certificates, where it has any.
-    pub(super) fn listener_tls(&mut self, listener: &Table) -> Option<ListenerTls> {
+    pub(super) fn listener_tls(
+        &mut self,
+        listener: &Table,
+        carries: Carries,
+    ) -> Option<ListenerTls> {
         let entry = listener.entry("tls")?;
         let tables: Vec<&Table> = listener.tables("tls").collect();
         if tables.is_empty() && entry.item.value != Value::Broken {
@@ -29,7 +33,12 @@ impl Lower<'_> {
             self.error(Kind::BadValue, entry.item.place, reason);
         }
         let certificates = tables.into_iter().filter_map(|table| self.certificate(table)).collect();
-        Some(ListenerTls { certificates, protocols: vec![HTTP_1_1] })
+        // A client of TCP may name a protocol that nobody here knows: that is not refused.
+        let protocols = match carries {
+            Carries::Http => vec![HTTP_1_1],
+            Carries::Tcp => Vec::new(),
+        };
+        Some(ListenerTls { certificates, protocols })
     }
 
     fn certificate(&mut self, table: &Table) -> Option<CertificateSpec> {

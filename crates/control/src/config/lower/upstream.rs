@@ -3,10 +3,14 @@
 use super::super::problem::{Kind, Problem};
 use super::super::source::Place;
 use super::super::tree::{Item, Table, Text, Value};
+use super::carried::Written;
 use super::merge::Merged;
 use super::{Fault, Lower, edits};
 use gatehouse_core::endpoints::ENDPOINTS_MAX;
-use gatehouse_core::plan::{Balance, EndpointSpec, HashBy, Keepalive, Ring, UpstreamPlan};
+use gatehouse_core::health::HealthRule;
+use gatehouse_core::plan::{
+    Balance, EndpointSpec, HashBy, Keepalive, ProxyVersion, Ring, Speaks, UpstreamPlan,
+};
 use std::collections::HashMap;
 
 impl Lower<'_> {
@@ -29,6 +33,8 @@ impl Lower<'_> {
         self.tls.upstreams.push(tls);
         let (balance, hash) = self.balance(table, weight);
         let retry = self.retry(table);
+        let announce = self.announce(table);
+        let health = self.health(table).map(|rule| HealthRule { announce, ..rule });
         let plan = UpstreamPlan {
             name: name.into(),
             endpoints,
@@ -36,22 +42,39 @@ impl Lower<'_> {
             hash,
             retry,
             keepalive: self.keepalive(table),
-            health: self.health(table),
+            health,
             outlier: self.outlier(table),
             breaker: self.breaker(table),
+            speaks: Speaks::default(),
+            announce,
             slow_start: table.duration("slow-start").unwrap_or_default(),
         };
-        self.keep_upstream(plan)
+        self.keep_upstream(plan, Written::of(table))
     }
 
     fn broken_upstream(&mut self, name: &str, place: Place) -> usize {
         self.upstreams.add(name, place, self.report);
         self.tls.upstreams.push(None);
-        self.keep_upstream(UpstreamPlan::of(name, Vec::new()))
+        self.keep_upstream(UpstreamPlan::of(name, Vec::new()), Written::default())
     }
 
-    fn keep_upstream(&mut self, plan: UpstreamPlan) -> usize {
+    /// The PROXY header its connections start with.
+    fn announce(&mut self, table: &Table) -> Option<ProxyVersion> {
+        let version = match table.word("proxy-protocol")? {
+            "v1" => ProxyVersion::V1,
+            _ => ProxyVersion::V2,
+        };
+        if let Some(entry) = table.entry("keepalive") {
+            let reason = "`keepalive` does not apply beside `proxy-protocol`: a connection is kept \
+                          for its client alone, as long as that stays";
+            self.error(Kind::NotApplicable, entry.place, reason);
+        }
+        Some(version)
+    }
+
+    fn keep_upstream(&mut self, plan: UpstreamPlan, written: Written) -> usize {
         self.upstream_plans.push(plan);
+        self.upstreams_written.push(written);
         self.upstream_used.push(false);
         self.upstream_plans.len() - 1
     }

@@ -94,6 +94,10 @@ pub enum Outcome {
         /// The methods that would have matched.
         allow: Vec<&'static str>,
     },
+    /// The bytes of a TCP connection go to an upstream.
+    Carry(Carried),
+    /// No route matches a TCP connection: it is closed.
+    Closed,
     /// No route matches: 404.
     NoRoute,
     /// The path could be read two ways: 400.
@@ -124,22 +128,37 @@ pub struct Forwarded {
     pub timeouts: Timeouts,
 }
 
+/// Where the bytes of a TCP connection go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Carried {
+    /// The route.
+    pub route: String,
+    /// The upstream; several for a split.
+    pub upstreams: Vec<Choice>,
+    /// How long it may take.
+    pub timeouts: Timeouts,
+}
+
 impl Outcome {
     /// The route that is taken.
     pub fn route(&self) -> Option<&str> {
         match self {
             Outcome::Forward(Forwarded { route, .. })
+            | Outcome::Carry(Carried { route, .. })
             | Outcome::Redirect { route, .. }
             | Outcome::Respond { route, .. }
             | Outcome::RewriteInvalid { route, .. } => Some(route),
-            Outcome::MethodNotAllowed { .. } | Outcome::NoRoute | Outcome::PathAmbiguous => None,
+            Outcome::MethodNotAllowed { .. }
+            | Outcome::NoRoute
+            | Outcome::Closed
+            | Outcome::PathAmbiguous => None,
         }
     }
 
     /// The status of an answer the gateway gives by itself.
     pub fn status(&self) -> Option<u16> {
         match self {
-            Outcome::Forward(_) => None,
+            Outcome::Forward(_) | Outcome::Carry(_) | Outcome::Closed => None,
             Outcome::Redirect { status, .. } | Outcome::Respond { status, .. } => Some(*status),
             Outcome::MethodNotAllowed { .. } => Some(405),
             Outcome::NoRoute => Some(404),
@@ -151,11 +170,13 @@ impl Outcome {
     /// What becomes of it in a word or a few.
     pub fn summary(&self) -> String {
         match self {
-            Outcome::Forward(forwarded) => {
-                let names: Vec<&str> =
-                    forwarded.upstreams.iter().map(|choice| &*choice.upstream).collect();
-                format!("sent to {}", names.join(" or "))
+            Outcome::Forward(Forwarded { upstreams, .. }) => {
+                format!("sent to {}", upstream_names(upstreams))
             }
+            Outcome::Carry(Carried { upstreams, .. }) => {
+                format!("carried to {}", upstream_names(upstreams))
+            }
+            Outcome::Closed => "closed, no route matches".to_owned(),
             Outcome::Redirect { status, location, .. } => format!("{status}, to {location}"),
             Outcome::Respond { status, .. } => format!("{status}, a fixed answer"),
             Outcome::MethodNotAllowed { allow } => {
@@ -168,11 +189,17 @@ impl Outcome {
     }
 }
 
+fn upstream_names(upstreams: &[Choice]) -> String {
+    let names: Vec<&str> = upstreams.iter().map(|choice| &*choice.upstream).collect();
+    names.join(" or ")
+}
+
 /// Where an answer is not what was expected: one line each, empty where all is well.
 pub fn differences(expected: &Expected, answer: &Answer) -> Vec<String> {
     let outcome = &answer.outcome;
     let (sends, upstreams) = match outcome {
         Outcome::Forward(forwarded) => (Some(&*forwarded.sends), &forwarded.upstreams[..]),
+        Outcome::Carry(carried) => (None, &carried.upstreams[..]),
         _ => (None, &[][..]),
     };
     let location = match outcome {
@@ -231,23 +258,26 @@ impl Answer {
 fn outcome_json(outcome: &Outcome) -> Vec<(String, Json)> {
     let texts = |texts: &[String]| Json::list(texts.iter().map(Json::text));
     let own = |name: &str, value: Json| (name.to_owned(), value);
+    let choice = |choice: &Choice| {
+        Json::object([
+            ("upstream", Json::text(&choice.upstream)),
+            ("weight", Json::Count(choice.weight.into())),
+            ("endpoint", Json::text_or_null(choice.endpoint.as_deref())),
+            ("path", Json::text_or_null(choice.path.as_deref())),
+            ("why", Json::text(&choice.why)),
+        ])
+    };
     match outcome {
         Outcome::Forward(forwarded) => {
-            let upstreams = forwarded.upstreams.iter().map(|choice| {
-                Json::object([
-                    ("upstream", Json::text(&choice.upstream)),
-                    ("weight", Json::Count(choice.weight.into())),
-                    ("endpoint", Json::text_or_null(choice.endpoint.as_deref())),
-                    ("path", Json::text_or_null(choice.path.as_deref())),
-                    ("why", Json::text(&choice.why)),
-                ])
-            });
             vec![
                 own("sends", Json::text(&forwarded.sends)),
                 own("request-headers", texts(&forwarded.request_edits)),
                 own("response-headers", texts(&forwarded.response_edits)),
-                own("upstreams", Json::list(upstreams)),
+                own("upstreams", Json::list(forwarded.upstreams.iter().map(choice))),
             ]
+        }
+        Outcome::Carry(carried) => {
+            vec![own("upstreams", Json::list(carried.upstreams.iter().map(choice)))]
         }
         Outcome::Redirect { location, response_edits, .. } => vec![
             own("location", Json::text(location)),
@@ -259,6 +289,9 @@ fn outcome_json(outcome: &Outcome) -> Vec<(String, Json)> {
         Outcome::MethodNotAllowed { allow } => {
             vec![own("allow", Json::list(allow.iter().copied().map(Json::text)))]
         }
-        Outcome::NoRoute | Outcome::PathAmbiguous | Outcome::RewriteInvalid { .. } => Vec::new(),
+        Outcome::NoRoute
+        | Outcome::Closed
+        | Outcome::PathAmbiguous
+        | Outcome::RewriteInvalid { .. } => Vec::new(),
     }
 }

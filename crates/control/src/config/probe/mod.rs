@@ -5,15 +5,15 @@ mod answer;
 mod choice;
 mod question;
 
-pub use answer::{Answer, Forwarded, ListenerWhy, Outcome, RouteVerdict, differences};
+pub use answer::{Answer, Carried, Forwarded, ListenerWhy, Outcome, RouteVerdict, differences};
 pub use choice::Choice;
-pub use question::{Question, QuestionFault, parse_request};
+pub use question::{About, Question, QuestionFault, parse_request};
 
 use gatehouse_core::message::path::{self, PathFault};
 use gatehouse_core::message::{Known, Method, MethodSet, RequestHead, Span};
 use gatehouse_core::plan::{
-    Action, Bind, Edits, Forward, ListenerId, PathMode, Plan, RouteId, RoutePlan, Target,
-    TemplateFacts, Transport,
+    Action, Bind, Carries, Edits, Forward, ListenerId, PathMode, Plan, RouteId, RoutePlan, Target,
+    TemplateFacts, Transport, UpstreamId,
 };
 use gatehouse_core::route::{Asked, Found, Rewrite, Verdict};
 
@@ -39,6 +39,10 @@ pub fn ask(plan: &Plan, question: &Question) -> Result<Answer, QuestionFault> {
         outcome,
     };
     Ok(answer(match found {
+        Found::Route(id) if question.about == About::Connection => {
+            carried(plan, question, listener, id)
+        }
+        Found::NoRoute if question.about == About::Connection => Outcome::Closed,
         Found::Route(id) => taken(plan, question, listener, id, &head),
         Found::MethodNotAllowed { allow } => Outcome::MethodNotAllowed { allow: names(allow) },
         Found::NoRoute => Outcome::NoRoute,
@@ -57,6 +61,7 @@ fn listener(plan: &Plan, question: &Question) -> Result<(ListenerId, ListenerWhy
     if let Some(name) = &question.listener {
         let named = plan.listeners.iter().position(|listener| *listener.name == **name);
         let at = named.ok_or_else(|| QuestionFault::Listener(name.clone()))?;
+        fits(plan, question, at)?;
         return Ok((id(at), ListenerWhy::Named));
     }
     let port = question.port;
@@ -64,11 +69,58 @@ fn listener(plan: &Plan, question: &Question) -> Result<(ListenerId, ListenerWhy
         Bind::Ip(address) => address.port() == port,
         Bind::Unix(_) => false,
     });
-    Ok(match has_port {
-        Some(at) => (id(at), ListenerWhy::Port(port)),
-        None if plan.listeners.len() == 1 => (id(0), ListenerWhy::Only),
-        None => (id(0), ListenerWhy::First(port)),
+    let first = plan.listeners.iter().position(|listener| listener.carries == carries(question));
+    let at = has_port.or(first).unwrap_or(0);
+    fits(plan, question, at)?;
+    let why = match has_port {
+        Some(_) => ListenerWhy::Port(port),
+        None if plan.listeners.len() == 1 => ListenerWhy::Only,
+        None => ListenerWhy::First(port),
+    };
+    Ok((id(at), why))
+}
+
+/// What a listener carries for such a question.
+fn carries(question: &Question) -> Carries {
+    match question.about {
+        About::Request => Carries::Http,
+        About::Connection => Carries::Tcp,
+    }
+}
+
+/// Whether the listener carries what the question is about.
+fn fits(plan: &Plan, question: &Question, at: usize) -> Result<(), QuestionFault> {
+    let listener = &plan.listeners[at];
+    let name = &listener.name;
+    match (listener.carries, question.about) {
+        (Carries::Tcp, About::Request) => Err(QuestionFault::CarriesTcp(name.to_string())),
+        (Carries::Http, About::Connection) => {
+            Err(QuestionFault::SpeaksHttp(format!("listener {name}")))
+        }
+        (Carries::Http, About::Request) | (Carries::Tcp, About::Connection) => Ok(()),
+    }
+}
+
+/// Where the route sends the bytes of a TCP connection.
+fn carried(plan: &Plan, question: &Question, listener: ListenerId, id: RouteId) -> Outcome {
+    let route = plan.route(id);
+    let Action::Forward(forward) = &route.action else { return Outcome::Closed };
+    let head = RequestHead::default();
+    let client = choice::client_text(plan.listener(listener), question, &head);
+    let choose = |(id, weight)| choice::choose(plan.upstream(id), weight, &head, &client, "");
+    Outcome::Carry(Carried {
+        route: route.name.to_string(),
+        upstreams: targets(&forward.target).into_iter().map(choose).collect(),
+        timeouts: forward.timeouts,
     })
+}
+
+/// Each upstream with its weight.
+fn targets(target: &Target) -> Vec<(UpstreamId, u32)> {
+    match target {
+        Target::One(upstream) => vec![(*upstream, 1)],
+        Target::Split(split) => split.parts().collect(),
+    }
 }
 
 /// The head as the gateway would have read it.
@@ -148,10 +200,7 @@ fn taken(
         Action::Forward(forward) => match sends(route, forward, head) {
             Ok(sends) => {
                 let client = choice::client_text(plan.listener(listener), question, head);
-                let upstreams = match &forward.target {
-                    Target::One(upstream) => vec![(*upstream, 1)],
-                    Target::Split(split) => split.parts().collect(),
-                };
+                let upstreams = targets(&forward.target);
                 let choose =
                     |(id, weight)| choice::choose(plan.upstream(id), weight, head, &client, &sends);
                 Outcome::Forward(Forwarded {

@@ -3,9 +3,21 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// A request that is asked about.
+/// What a question is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum About {
+    /// A request.
+    #[default]
+    Request,
+    /// A TCP connection: its host is the server name that its TLS asks for, or empty.
+    Connection,
+}
+
+/// A request that is asked about, or a TCP connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
+    /// Which of the two.
+    pub about: About,
     /// Its method.
     pub method: String,
     /// Host and port as the client writes them.
@@ -33,6 +45,10 @@ pub enum QuestionFault {
     Url(String),
     /// There is no listener of this name.
     Listener(String),
+    /// The listener carries TCP, and a request was asked about.
+    CarriesTcp(String),
+    /// The listener speaks HTTP, or all do, and a TCP connection was asked about.
+    SpeaksHttp(String),
 }
 
 impl fmt::Display for QuestionFault {
@@ -45,11 +61,20 @@ impl fmt::Display for QuestionFault {
             QuestionFault::Listener(name) => {
                 write!(f, "there is no listener called \"{}\"", name.escape_debug())
             }
+            QuestionFault::CarriesTcp(name) => write!(
+                f,
+                "listener {name} carries TCP: ask about \"TCP tcp://host:port\", or \
+                 \"TCP tls://name:port\" for a client of TLS"
+            ),
+            QuestionFault::SpeaksHttp(name) => {
+                write!(f, "{name} speaks HTTP: ask about \"GET http://host/path\"")
+            }
         }
     }
 }
 
-/// A request from the local machine, by its method and its URL.
+/// A request from the local machine, by its method and its URL; or a TCP connection, by `TCP` and
+/// `tcp://host:port`, or `tls://name:port` where its TLS asks for that name.
 ///
 /// # Errors
 /// A method or a URL no client would send.
@@ -63,6 +88,7 @@ pub fn parse_request(method: &str, url: &str) -> Result<Question, QuestionFault>
     let usual_port = match scheme.to_ascii_lowercase().as_str() {
         "http" => 80,
         "https" => 443,
+        "tcp" | "tls" if method == "TCP" => return connection(url, rest).ok_or_else(fault),
         _ => return Err(fault()),
     };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -80,11 +106,35 @@ pub fn parse_request(method: &str, url: &str) -> Result<Question, QuestionFault>
         None => (target, None),
     };
     Ok(Question {
+        about: About::Request,
         method: method.to_owned(),
         authority: authority.to_owned(),
         port,
         path: if path.is_empty() { "/".to_owned() } else { path.to_owned() },
         query,
+        headers: Vec::new(),
+        client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        listener: None,
+    })
+}
+
+/// A TCP connection to the host and port of `url`.
+fn connection(url: &str, authority: &str) -> Option<Question> {
+    let authority = authority.strip_suffix('/').unwrap_or(authority);
+    let (host, _) = authority.rsplit_once(':')?;
+    let port = port_of(authority)??;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.[]:".contains(&byte);
+    if host.is_empty() || !host.bytes().all(plain) {
+        return None;
+    }
+    let named = url.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("tls:"));
+    Some(Question {
+        about: About::Connection,
+        method: "TCP".to_owned(),
+        authority: if named { authority.to_owned() } else { String::new() },
+        port,
+        path: "/".to_owned(),
+        query: None,
         headers: Vec::new(),
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),
         listener: None,
@@ -129,6 +179,19 @@ mod tests {
             assert_eq!(parse_request("GET", url), Err(QuestionFault::Url(url.to_owned())));
         }
         assert!(parse_request("G T", "http://a/").is_err());
+        for (url, authority, port) in [
+            ("tcp://10.0.0.7:6379", "", 6379),
+            ("tcp://[::1]:6379/", "", 6379),
+            ("tls://DB.example.com:5432", "DB.example.com:5432", 5432),
+        ] {
+            let question = parse_request("TCP", url).unwrap();
+            assert_eq!((&*question.authority, question.port), (authority, port), "{url}");
+            assert_eq!(question.about, About::Connection);
+            assert!(parse_request("GET", url).is_err(), "{url}");
+        }
+        for url in ["tcp://a", "tcp://:1", "tcp://a:0", "tcp://a:1/x", "tls://u@a:1", "http://a"] {
+            assert!(parse_request("TCP", url).is_err() || url == "http://a", "{url}");
+        }
         assert_eq!(host_of(b"A.Example.:80"), b"a.example");
         assert_eq!(host_of(b"[::1]:80"), b"[::1]");
     }

@@ -47,9 +47,9 @@ pub(crate) static ROOT: Section = Section {
             "routes",
             Shape::List { of: &Shape::Table(&ROUTE) },
             "[{ path = \"/v1/*\", upstream = \"api\" }]",
-            "What becomes of a request. The host decides first (exact, then the longest \
-             wildcard, then none), then the path (exact, then patterns in file order, then the \
-             longest prefix), then the number of further matchers.",
+            "What becomes of a request, or of a TCP connection. The host decides first (exact, \
+             then the longest wildcard, then none), then the path (exact, then patterns in file \
+             order, then the longest prefix), then the number of further matchers.",
         ),
         key(
             "upstreams",
@@ -103,11 +103,21 @@ static LISTENER: Section = Section {
         )
         .default("[\"h1\"]"),
         key(
+            "proxy-protocol",
+            Shape::Flag,
+            "true",
+            "Every connection starts with a PROXY header, version 1 or 2, before TLS; the client's \
+             address is the one it tells. Only `trusted-proxies` may connect, and on a UNIX \
+             socket whoever its file lets in: a connection from anybody else, and one without a \
+             sound header within `head-timeout`, is closed and counted.",
+        )
+        .default("false"),
+        key(
             "trusted-proxies",
             Shape::List { of: &text("an address or a range") },
             "[\"10.0.0.0/8\"]",
-            "Whose `Forwarded` and `X-Forwarded-*` are believed. From anybody else they are \
-             replaced by what the gateway saw.",
+            "Whose `Forwarded`, `X-Forwarded-*` and PROXY headers are believed. From anybody else \
+             the former are replaced by what the gateway saw.",
         )
         .default("[]"),
         key(
@@ -129,7 +139,6 @@ static LISTENER: Section = Section {
              elliptic curve's if it can. A request for a host that another rule (`min-version`, \
              `ciphers`, `client-ca`) holds for than its connection was made under is answered 421.",
         ),
-        later("proxy-protocol", "Takes the client's address from a PROXY header."),
     ],
 };
 
@@ -137,7 +146,7 @@ const PROTOCOLS: &[Word] = &[
     word("h1", "HTTP/1.1 and HTTP/1.0, WebSocket included."),
     later_word("h2"),
     later_word("h3"),
-    later_word("tcp"),
+    word("tcp", "Raw bytes, whatever they are; alone. See `[[routes]]` for what becomes of them."),
 ];
 
 static LIMITS: Section = Section {
@@ -191,10 +200,20 @@ const LIMIT_KEYS: &[Key] = &[
     )
     .default("\"10s\""),
     key(
+        "connection-rate",
+        text("a rate"),
+        "\"500/s\"",
+        "Connections taken in a time, over all clients, a second's worth of them at once; one more \
+         is closed as it comes.",
+    )
+    .otherwise("no limit"),
+    key(
         "head-timeout",
         duration(HOUR),
         "\"5s\"",
-        "From a request's first byte, or the start of a new connection, to the end of the head.",
+        "From a request's first byte, or the start of a new connection, to the end of the head. \
+         Also from accept to the end of a PROXY header, and of the ClientHello where `tcp` is \
+         routed by host.",
     )
     .default("\"10s\""),
     key(

@@ -7,7 +7,11 @@ pub(super) static ROUTE: Section = Section {
     noun: "a route",
     heading: "[[routes]]",
     doc: "What becomes of some requests: exactly one of `upstream`, `redirect` and `respond`. \
-          All matchers have to agree.",
+          All matchers have to agree. What becomes of a TCP connection too: then `listeners` names \
+          listeners of `tcp`, `host` is the server name that the TLS client asks for, read without \
+          decrypting (a route without one takes the others, what is no TLS included), `upstream` is \
+          where its bytes go, and `timeout` may hold `connect`, `tunnel` and `total`; nothing else \
+          applies.",
     keys: &[
         key("name", text("a name"), "\"api\"", "What logs and metrics call it.")
             .otherwise("`route-N`, counted from 1"),
@@ -17,7 +21,7 @@ pub(super) static ROUTE: Section = Section {
             "[\"web\"]",
             "Which listeners it is for.",
         )
-        .otherwise("all"),
+        .otherwise("all that speak HTTP"),
         key(
             "host",
             Shape::Many { of: &text("a host name") },
@@ -188,7 +192,8 @@ static TIMEOUT: Section = Section {
             "total",
             duration(DAY),
             "\"30s\"",
-            "From the end of the request head to the last byte of the answer.",
+            "From the end of the request head to the last byte of the answer; of TCP, from accept \
+             to the end.",
         )
         .otherwise("no limit"),
         key("connect", duration(HOUR), "\"500ms\"", "To open a connection to an endpoint.")
@@ -200,13 +205,16 @@ static TIMEOUT: Section = Section {
             "From the last byte of the request to the first of the answer.",
         )
         .default("\"1m\""),
+        key("idle", duration(7 * DAY), "\"60s\"", "Without any byte of a body moving, either way.")
+            .default("\"1m\""),
         key(
-            "idle",
+            "tunnel",
             duration(7 * DAY),
-            "\"60s\"",
-            "Without any byte of a body moving, either way, and in a tunnel.",
+            "\"10m\"",
+            "Without any byte moving, either way, on a connection that is carried through: \
+             WebSocket, TCP.",
         )
-        .default("\"1m\""),
+        .default("\"1h\""),
     ],
 };
 

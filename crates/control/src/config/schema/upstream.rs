@@ -45,7 +45,15 @@ pub(super) static UPSTREAM: Section = Section {
             "What is kept open between requests.",
         ),
         key("protocol", Shape::Words(PROTOCOLS), "\"h1\"", "What is spoken to its endpoints.")
-            .default("\"h1\""),
+            .otherwise("`\"h1\"`, or `\"tcp\"` where the routes that send to it carry TCP"),
+        key(
+            "proxy-protocol",
+            Shape::Words(PROXY_VERSIONS),
+            "\"v2\"",
+            "Every connection to its endpoints starts with a PROXY header that tells the client's \
+             address. Such a connection carries the requests of one client connection alone.",
+        )
+        .otherwise("none is sent"),
         key(
             "tls",
             Shape::Table(&UPSTREAM_TLS),
@@ -93,8 +101,11 @@ const PROTOCOLS: &[Word] = &[
     later_word("h2c"),
     later_word("grpc"),
     later_word("h3"),
-    later_word("tcp"),
+    word("tcp", "Whatever the client speaks: its bytes, untouched."),
 ];
+
+const PROXY_VERSIONS: &[Word] =
+    &[word("v1", "A line of text."), word("v2", "Binary: shorter, and quicker to read.")];
 
 const BALANCES: &[Word] = &[
     word("random", "Uniform by weight."),
@@ -123,7 +134,7 @@ static ENDPOINT: Section = Section {
             "max-connections",
             Shape::Count { min: 1, max: 1_000_000 },
             "200",
-            "Requests in flight at once, over all workers.",
+            "Requests in flight at once, or TCP connections, over all workers.",
         )
         .otherwise("no limit"),
         key("backup", Shape::Flag, "true", "Used only while no other endpoint is ready.")
