@@ -179,7 +179,7 @@ async fn within<T>(
     work: impl Future<Output = Result<T, NoAnswer>>,
 ) -> Result<T, NoAnswer> {
     let until = now().after(most);
-    let mut timer = Timer::after(most);
+    let mut timer = Timer::default();
     let mut work = pin!(work);
     poll_fn(|cx| match work.as_mut().poll(cx) {
         Poll::Ready(done) => Poll::Ready(done),

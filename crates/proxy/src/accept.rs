@@ -1,16 +1,14 @@
-//! Step 1, accept: listener -> socket, within the listener's limit; then one exchange after
-//! another on it.
+//! Step 1, accept: listener -> socket, within the listener's limit.
 
 use crate::client::Client;
-use crate::exchange::exchange;
-use crate::handshake::handshake;
-use crate::rooms::Rooms;
-use crate::worker::Worker;
-use crate::{proxied, tcp};
-use gatehouse_core::plan::{Carries, ListenerId, ListenerPlan};
-use gatehouse_wire::timer::{Timer, now, sleep};
+use crate::proxied::{self, Caller};
+use crate::rooms;
+use crate::tcp;
+use crate::worker::{Alive, Worker};
+use gatehouse_core::plan::{Announced, Carries, ListenerId, ListenerPlan};
+use gatehouse_wire::timer::{now, sleep};
 use gatehouse_wire::{Listener, Peer, Stream};
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -23,14 +21,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Takes connections until the worker drains and nothing is queued any more.
 pub(crate) async fn accept(worker: Rc<Worker>, mut listener: Listener, id: ListenerId) {
     let rules = Rc::new(worker.view().plan.listener(id).clone());
-    let rooms = Rc::new(Rooms::new());
-    let key = worker.next_id();
+    let mut told = None;
+    let _alive = Alive::new(&worker);
     loop {
         let taken = poll_fn(|cx| match listener.poll_accept(cx) {
             Poll::Ready(taken) => Poll::Ready(Some(taken)),
             Poll::Pending if worker.draining.get() => Poll::Ready(None),
             Poll::Pending => {
-                worker.remember(key, cx.waker().clone());
+                told.get_or_insert_with(|| worker.tell_of_drain(cx.waker()));
                 Poll::Pending
             }
         });
@@ -38,14 +36,18 @@ pub(crate) async fn accept(worker: Rc<Worker>, mut listener: Listener, id: Liste
             None => break,
             Some(Ok((stream, peer))) => {
                 let Some(open) = Open::new(&worker, id, &rules) else { continue };
-                let (worker_, rules) = (Rc::clone(&worker), Rc::clone(&rules));
-                match rules.carries {
-                    Carries::Http => {
-                        let rooms = Rc::clone(&rooms);
-                        let serving = serve(worker_, open, stream, peer, rules, rooms, exchange);
-                        worker.tasks.spawn(serving);
+                let rules = Rc::clone(&rules);
+                match (rules.carries, rules.announced) {
+                    (Carries::Http, Announced::No) => {
+                        let caller = Caller { peer, destination: None };
+                        begin(&worker, Client::new(&worker, stream, caller, open, rules));
                     }
-                    Carries::Tcp => {
+                    (Carries::Http, Announced::ByProxyHeader) => {
+                        let worker_ = Rc::clone(&worker);
+                        worker.tasks.spawn(greet(worker_, open, stream, peer, rules));
+                    }
+                    (Carries::Tcp, _) => {
+                        let worker_ = Rc::clone(&worker);
                         worker.tasks.spawn(tcp::serve(worker_, open, stream, peer, rules));
                     }
                 }
@@ -59,7 +61,6 @@ pub(crate) async fn accept(worker: Rc<Worker>, mut listener: Listener, id: Liste
             }
         }
     }
-    worker.forget(key);
 }
 
 /// Whether the process, not the connection, is at its end.
@@ -71,11 +72,34 @@ fn is_exhaustion(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(ENFILE | EMFILE | ENOBUFS | ENOMEM))
 }
 
+/// Learns whose connection it is before it waits for its first request.
+async fn greet(
+    worker: Rc<Worker>,
+    open: Open,
+    mut stream: Stream,
+    peer: Peer,
+    rules: Rc<ListenerPlan>,
+) {
+    let Ok(caller) = proxied::caller(&worker, &rules, &mut stream, peer).await else { return };
+    begin(&worker, Client::new(&worker, stream, caller, open, rules));
+}
+
+/// Lets a connection wait for its first request.
+fn begin(worker: &Rc<Worker>, client: Client) {
+    let mut client = Box::new(client);
+    if worker.draining.get() {
+        // What it has sent is still answered; it does not wait for what it has not.
+        client.io.stream.doubt();
+        rooms::serve(worker, client);
+    } else if let Some(client) = worker.parking.park(client) {
+        rooms::serve(worker, client);
+    }
+}
+
 /// An open client connection, counted.
 pub(crate) struct Open {
-    worker: Rc<Worker>,
-    listener: ListenerId,
-    key: u64,
+    alive: Alive,
+    pub listener: ListenerId,
 }
 
 impl Open {
@@ -91,56 +115,15 @@ impl Open {
             return None;
         }
         worker.meters.clients.add(1);
-        Some(Open { worker: Rc::clone(worker), listener, key: worker.next_id() })
-    }
-
-    /// Where it came in.
-    pub fn listener(&self) -> ListenerId {
-        self.listener
-    }
-
-    /// Has this task woken when the worker drains.
-    pub async fn heed_drain(&self) {
-        poll_fn(|cx| {
-            self.worker.remember(self.key, cx.waker().clone());
-            Poll::Ready(())
-        })
-        .await;
+        Some(Open { alive: Alive::new(worker), listener })
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.worker.forget(self.key);
-        self.worker.meters.clients.sub(1);
-        self.worker.clients_of(self.listener).fetch_sub(1, Relaxed);
-    }
-}
-
-/// Serves one connection to its end. The exchange runs in a room of its own, so that a
-/// connection between two of them holds nothing of it.
-async fn serve<F>(
-    worker: Rc<Worker>,
-    open: Open,
-    mut stream: Stream,
-    peer: Peer,
-    rules: Rc<ListenerPlan>,
-    rooms: Rc<Rooms<F>>,
-    exchange: impl Fn(Rc<Worker>, Client) -> F,
-) where
-    F: Future<Output = Option<Client>>,
-{
-    open.heed_drain().await;
-    let Ok(caller) = proxied::caller(&worker, &rules, &mut stream, peer).await else { return };
-    let mut client = Client::new(&worker, stream, caller, open.listener, rules);
-    if handshake(&worker, &mut client).await.is_none() {
-        return;
-    }
-    while client.awaits_request(&worker).await {
-        match rooms.run(|| exchange(Rc::clone(&worker), client)).await {
-            Some(kept) => client = kept,
-            None => return,
-        }
+        let worker = self.alive.worker();
+        worker.meters.clients.sub(1);
+        worker.clients_of(self.listener).fetch_sub(1, Relaxed);
     }
 }
 
@@ -149,11 +132,9 @@ const HOUSEKEEPING: Duration = Duration::from_millis(200);
 
 /// Looks after what no exchange does.
 pub(crate) async fn housekeeping(worker: Rc<Worker>) {
-    let mut timer = Timer::after(HOUSEKEEPING);
     let mut rounds = 0_u64;
     loop {
-        let next = now().after(HOUSEKEEPING);
-        poll_fn(|cx| timer.poll_until(cx, next)).await;
+        sleep(HOUSEKEEPING).await;
         worker.flush_log();
         worker.meters.beat(now());
         // A worker without exchanges follows too, so that nothing old is held open by it.

@@ -1,5 +1,6 @@
 //! One client connection between its exchanges.
 
+use crate::accept::Open;
 use crate::lease::Kept;
 use crate::proxied::Caller;
 use crate::worker::Worker;
@@ -101,9 +102,26 @@ impl PeerText {
     }
 }
 
+/// What a connection says nothing before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Silence {
+    /// The handshake of its listener.
+    Handshake,
+    /// Its first request.
+    First,
+    /// Another one.
+    Next,
+}
+
+impl Silence {
+    /// How many there are.
+    pub const KINDS: usize = 3;
+}
+
 /// A client connection.
 pub(crate) struct Client {
     pub io: ClientIo,
+    /// Lent by the room it is in; an idle connection has none armed.
     pub timer: Timer,
     pub listener: ListenerId,
     pub peer: Peer,
@@ -118,6 +136,7 @@ pub(crate) struct Client {
     pub served: u64,
     /// When the current wait for a request began.
     pub since: Moment,
+    _open: Open,
 }
 
 impl Client {
@@ -125,7 +144,7 @@ impl Client {
         worker: &Worker,
         stream: Stream,
         caller: Caller,
-        listener: ListenerId,
+        open: Open,
         rules: Rc<ListenerPlan>,
     ) -> Client {
         let inbox = Inbox::new(Rc::clone(&worker.buffers));
@@ -137,8 +156,8 @@ impl Client {
         };
         Client {
             io: ClientIo { stream, inbox, half_closed: false },
-            timer: Timer::after(rules.limits.head_timeout),
-            listener,
+            timer: Timer::default(),
+            listener: open.listener,
             peer,
             peer_text: PeerText::new(peer),
             destination: destination.map(Box::new),
@@ -147,6 +166,7 @@ impl Client {
             rules,
             served: 0,
             since,
+            _open: open,
         }
     }
 
@@ -185,6 +205,34 @@ impl Client {
         self.rules.trusts(address)
     }
 
+    /// What it may be silent before, now that it is.
+    pub fn silence(&self) -> Silence {
+        let shaken = match self.rules.transport {
+            Transport::Clear => true,
+            Transport::Tls => self.io.stream.tls().is_some(),
+        };
+        match (shaken, self.served) {
+            (false, _) => Silence::Handshake,
+            (true, 0) => Silence::First,
+            (true, _) => Silence::Next,
+        }
+    }
+
+    /// Until when it may be silent.
+    pub fn silent_until(&self) -> Moment {
+        let limits = self.limits();
+        self.since.after(match self.silence() {
+            Silence::Handshake => limits.tls_handshake_timeout,
+            Silence::First => limits.head_timeout,
+            Silence::Next => limits.idle_timeout,
+        })
+    }
+
+    /// Whether nothing of another request has come yet, and some may.
+    pub fn is_idle(&self) -> bool {
+        self.io.inbox.is_empty() && !self.io.half_closed
+    }
+
     /// Waits for the first byte of a request, holding no buffer. False where none will come: the
     /// client closed, was silent for too long, or the gateway drains.
     pub async fn awaits_request(&mut self, worker: &Worker) -> bool {
@@ -194,15 +242,16 @@ impl Client {
         if self.io.half_closed {
             return false;
         }
-        self.since = now();
-        let limits = self.limits();
-        let wait = if self.served == 0 { limits.head_timeout } else { limits.idle_timeout };
-        let deadline = self.since.after(wait);
+        let deadline = self.silent_until();
         let (io, timer) = (&mut self.io, &mut self.timer);
+        let mut told = None;
         poll_fn(|cx| match io.inbox.poll_fill(cx, &mut io.stream) {
             Poll::Ready(read) => Poll::Ready(read.is_ok_and(|count| count > 0)),
             Poll::Pending if worker.draining.get() => Poll::Ready(false),
-            Poll::Pending => timer.poll_until(cx, deadline).map(|()| false),
+            Poll::Pending => {
+                told.get_or_insert_with(|| worker.tell_of_drain(cx.waker()));
+                timer.poll_until(cx, deadline).map(|()| false)
+            }
         })
         .await
     }
@@ -227,7 +276,7 @@ impl Client {
 
     /// Closes politely: a FIN, then what the client still sends is thrown away for a while, so
     /// that the answer under way is not destroyed by a reset.
-    pub async fn linger(mut self) {
+    pub async fn linger(&mut self) {
         let deadline = now().after(LINGER);
         let mut thrown = 0;
         let (io, timer) = (&mut self.io, &mut self.timer);

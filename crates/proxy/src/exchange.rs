@@ -12,28 +12,22 @@ use gatehouse_core::failure::Failure;
 use gatehouse_wire::timer::now;
 use std::rc::Rc;
 
-/// Runs one exchange. Gives the connection back where it can carry another.
-pub(crate) async fn exchange(worker: Rc<Worker>, mut client: Client) -> Option<Client> {
+/// Runs one exchange; says what becomes of the connection.
+pub(crate) async fn exchange(worker: &Rc<Worker>, client: &mut Client) -> After {
     let mut trace = Trace::new(worker.next_id(), now());
     let mut desk = worker.take_desk();
     worker.meters.in_flight.add(1);
-    let after = match carry(&worker, &mut client, &mut desk, &mut trace).await {
+    let after = match carry(worker, client, &mut desk, &mut trace).await {
         Ok(after) => after,
         Err(failure) => {
-            respond::failure(&worker, &mut client, &mut desk.heads, failure, &mut trace).await
+            respond::failure(worker, client, &mut desk.heads, failure, &mut trace).await
         }
     };
-    record::record(&worker, &client, &desk.heads.request, &trace);
+    record::record(worker, client, &desk.heads.request, &trace);
     worker.meters.in_flight.sub(1);
     worker.give_desk(desk);
     client.served += 1;
-    match after {
-        After::Keep => return Some(client),
-        After::Close => {}
-        After::Linger => client.linger().await,
-        After::Reset => client.io.stream.reset_on_close(),
-    }
-    None
+    after
 }
 
 /// Steps 3 to 11.

@@ -1,20 +1,25 @@
 //! The data plane from outside: bind, start, publish, observe, drain. One of the few files that
 //! name the driver.
 
+#[cfg(feature = "memory")]
+pub mod memory;
+
 use crate::accept::{accept, housekeeping};
 use crate::credentials::Credentials;
 use crate::log::{LogSink, LogSource, pair};
 use crate::meters::WorkerMeters;
+use crate::parking::porter;
 use crate::tasks::spawn_service;
 use crate::worker::{Current, Shared, Worker};
 use gatehouse_core::address::Bind;
 use gatehouse_core::endpoints::Endpoints;
 use gatehouse_core::plan::{ListenerId, Plan, UpstreamId};
+use gatehouse_wire::driver::bell;
 use gatehouse_wire::net::{Bound, WorkerSocket};
 use gatehouse_wire::timer::{now, sleep};
 use gatehouse_wire::tls::ClientSide;
-use gatehouse_wire::{Listener, Net};
-use std::future::Future;
+use gatehouse_wire::{Listener, Net, attend};
+use std::future::{Future, poll_fn};
 use std::io;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
@@ -123,19 +128,19 @@ impl Gate {
         let shared = Arc::clone(&self.shared);
         let (ready, when_ready) = std::sync::mpsc::sync_channel(1);
         let work = move || {
-            let started = runtime().and_then(|runtime| {
-                let entered = runtime.enter();
-                let listeners: io::Result<Vec<Listener>> =
-                    sockets.into_iter().map(Listener::register).collect();
-                drop(entered);
-                Ok((runtime, listeners?))
-            });
+            let listeners: io::Result<Vec<Listener>> =
+                sockets.into_iter().map(Listener::register).collect();
+            let worker = Worker::new(shared, meters, log, seed);
+            let tasks = Rc::clone(&worker.tasks);
+            let started = listeners.and_then(|listeners| Ok((bell()?, listeners)));
             match started {
-                Ok((runtime, listeners)) => {
+                Ok((bell, listeners)) => {
                     // The gate waits for this word; if it is gone, so is the process.
                     drop(ready.send(Ok(())));
-                    let worker = Worker::new(shared, meters, log, seed);
-                    runtime.block_on(run(worker, listeners, phase))
+                    tasks.run(bell, run(worker, listeners, phase)).unwrap_or_else(|error| {
+                        eprintln!("error: worker {index} ended: {error}");
+                        0
+                    })
                 }
                 Err(error) => {
                     drop(ready.send(Err(error)));
@@ -292,46 +297,49 @@ fn bind(
     each.collect()
 }
 
-fn runtime() -> io::Result<LocalRuntime> {
-    Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .event_interval(61)
-        .build_local(LocalOptions::default())
-}
-
 /// One worker's life. Returns how many connections were cut at its end.
 async fn run(
     worker: Rc<Worker>,
     listeners: Vec<Listener>,
     mut phase: watch::Receiver<Phase>,
 ) -> usize {
-    for (index, listener) in listeners.into_iter().enumerate() {
-        let id = ListenerId(index as u8);
-        worker.tasks.spawn(accept(Rc::clone(&worker), listener, id));
-    }
-    spawn_service(housekeeping(Rc::clone(&worker)));
+    serve(&worker, listeners);
     while *phase.borrow_and_update() == Phase::Serving {
         if phase.changed().await.is_err() {
-            return worker.tasks.running();
+            break;
         }
     }
     worker.drain();
     let since = now();
-    while worker.tasks.running() > 0 && now().since(since) < phase.borrow().limit() {
+    while worker.alive() > 0 && now().since(since) < phase.borrow().limit() {
         sleep(Duration::from_millis(5)).await;
     }
-    let cut = worker.tasks.running();
+    let cut = worker.alive();
     if cut > 0 {
         // What is carried through ends by itself once it knows, and says so in the log.
         worker.cut();
         let since = now();
-        while worker.tasks.running() > 0 && now().since(since) < LAST_WORDS {
+        while worker.alive() > 0 && now().since(since) < LAST_WORDS {
             sleep(Duration::from_millis(1)).await;
         }
     }
     worker.flush_log();
+    worker.parking.clear();
     cut
+}
+
+/// Starts what a worker does.
+fn serve(worker: &Rc<Worker>, listeners: Vec<Listener>) {
+    worker.tasks.spawn(porter(Rc::clone(worker)));
+    worker.tasks.spawn(housekeeping(Rc::clone(worker)));
+    for (index, listener) in listeners.into_iter().enumerate() {
+        let id = ListenerId(index as u8);
+        worker.tasks.spawn(accept(Rc::clone(worker), listener, id));
+    }
+}
+
+fn runtime() -> io::Result<LocalRuntime> {
+    Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default())
 }
 
 /// How long connections that are cut at the end of a drain have for their records.
@@ -342,7 +350,14 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 /// # Errors
 /// What the driver says when it cannot be set up.
 pub fn block_on<T>(future: impl Future<Output = T>) -> io::Result<T> {
-    Ok(runtime()?.block_on(future))
+    let mut attended = Box::pin(attend());
+    let mut future = std::pin::pin!(future);
+    runtime()?.block_on(poll_fn(|cx| {
+        if let Poll::Ready(done) = future.as_mut().poll(cx) {
+            return Poll::Ready(Ok(done));
+        }
+        attended.as_mut().poll(cx).map(|ended| ended.and(Err(io::ErrorKind::Other.into())))
+    }))
 }
 
 /// Runs `future` beside the one that [`block_on`] was given on this thread.
@@ -387,109 +402,5 @@ impl Signals {
             return Poll::Ready(Signal::Terminate);
         }
         self.hangup.poll_recv(cx).map(|_| Signal::Hangup)
-    }
-}
-
-/// One worker over the tests' network, on a clock that only moves when everybody waits.
-#[cfg(feature = "memory")]
-pub mod memory {
-    use super::{Arc, Builder, Current, Endpoints, Future, LocalOptions, Plan, Rc, Shared, Worker};
-    use crate::log::{LogSink, pair};
-    use crate::meters::WorkerMeters;
-    use gatehouse_core::plan::ListenerId;
-    use gatehouse_wire::memory::MemoryNet;
-    use gatehouse_wire::{Listener, Net};
-    use std::net::SocketAddr;
-
-    /// A worker that tests drive.
-    pub struct MemoryGate {
-        worker: Rc<Worker>,
-        shared: Arc<Shared>,
-        /// What it has counted.
-        pub meters: Arc<WorkerMeters>,
-        /// Its log.
-        pub log: LogSink,
-    }
-
-    impl MemoryGate {
-        /// Serves the plan's only listener on `address` of `net`. Call it inside [`run`].
-        pub fn start(
-            plan: Plan,
-            endpoints: Vec<Arc<Endpoints>>,
-            net: &MemoryNet,
-            address: SocketAddr,
-            seed: u64,
-        ) -> MemoryGate {
-            let plan = Arc::new(plan);
-            let current = Current { plan, endpoints, credentials: Arc::default() };
-            let shared = Arc::new(Shared::new(current, Net::Memory(net.clone())));
-            let meters: Arc<WorkerMeters> = Arc::default();
-            let (source, log) = pair();
-            let worker = Worker::new(Arc::clone(&shared), Arc::clone(&meters), source, seed);
-            let listener = Listener::Memory(net.listen(address));
-            worker.tasks.spawn(crate::accept::accept(Rc::clone(&worker), listener, ListenerId(0)));
-            super::spawn_service(crate::accept::housekeeping(Rc::clone(&worker)));
-            MemoryGate { worker, shared, meters, log }
-        }
-
-        /// Begins a drain.
-        pub fn drain(&self) {
-            self.worker.drain();
-        }
-
-        /// Cuts what a drain has left.
-        pub fn cut(&self) {
-            self.worker.cut();
-        }
-
-        /// Tasks still running: connections, and the listener until it drains.
-        pub fn running(&self) -> usize {
-            self.worker.tasks.running()
-        }
-
-        /// Idle upstream connections kept, over all endpoints.
-        pub fn idle_connections(&self) -> usize {
-            self.worker.idle_connections()
-        }
-
-        /// Drops the idle upstream connections.
-        pub fn drop_idle(&self) {
-            self.worker.drop_idle();
-        }
-
-        /// Read buffers that connections hold at this moment.
-        pub fn lent_buffers(&self) -> usize {
-            self.worker.buffers.lent()
-        }
-
-        /// Puts new endpoints in place of the first upstream's.
-        pub fn set_endpoints(&self, endpoints: Arc<Endpoints>) {
-            self.shared.publish(|current| current.endpoints[0] = endpoints);
-        }
-
-        /// Sends off the log lines written so far.
-        pub fn flush_log(&self) {
-            self.worker.flush_log();
-        }
-    }
-
-    /// Bytes of a running exchange: its room and its desk, without buffers and texts.
-    pub fn exchange_bytes() -> usize {
-        crate::rooms::bytes_of_room(crate::exchange::exchange) + size_of::<crate::worker::Desk>()
-    }
-
-    /// Runs a test with the clock paused: time passes only when every task waits for it.
-    pub fn run<T>(test: impl Future<Output = T>) -> T {
-        let mut builder = Builder::new_current_thread();
-        let runtime = builder.enable_all().start_paused(true).build_local(LocalOptions::default());
-        match runtime {
-            Ok(runtime) => runtime.block_on(test),
-            Err(error) => panic!("no runtime for a test: {error}"),
-        }
-    }
-
-    /// Runs `future` beside the test.
-    pub fn spawn(future: impl Future<Output = ()> + 'static) {
-        super::spawn_service(future);
     }
 }

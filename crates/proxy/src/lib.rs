@@ -20,6 +20,7 @@ mod line;
 pub mod log;
 pub mod meters;
 mod own;
+mod parking;
 mod pick;
 mod pool;
 mod proxied;

@@ -48,7 +48,7 @@ async fn told(rules: &ListenerPlan, stream: &mut Stream, peer: Peer) -> Result<C
         return Err(failure(Kind::PeerNotTrusted, ""));
     }
     let deadline = now().after(rules.limits.head_timeout);
-    let mut timer = Timer::after(rules.limits.head_timeout);
+    let mut timer = Timer::default();
     let mut reader = HeaderReader::default();
     let ends = poll_fn(|cx| match reader.poll(cx, stream) {
         Poll::Ready(Ok(ends)) => Poll::Ready(Ok(ends)),

@@ -1,61 +1,126 @@
-//! Rooms for running exchanges: an idle connection keeps none.
+//! Rooms: tasks in which exchanges run. A connection has one only while it has something to say;
+//! the room that was left last is the next to be used, so that few are touched.
 
-use std::cell::RefCell;
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
-use std::task::Poll;
+use crate::client::{Client, Silence};
+use crate::exchange::exchange;
+use crate::handshake::handshake;
+use crate::respond::After;
+use crate::worker::Worker;
+use gatehouse_wire::timer::{Timer, now};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
 
-/// Rooms kept for later; more are given back to the allocator.
+/// Empty rooms kept for later; more are given back to the allocator.
 const KEPT_MAX: usize = 4096;
 
-type Room<F> = Pin<Box<Option<F>>>;
-
-/// One worker's rooms for futures of one type.
-pub(crate) struct Rooms<F> {
-    free: RefCell<Vec<Room<F>>>,
+/// One worker's empty rooms.
+#[derive(Default)]
+pub(crate) struct Rooms {
+    empty: RefCell<Vec<Rc<Room>>>,
 }
 
-impl<F: Future> Rooms<F> {
-    pub fn new() -> Rooms<F> {
-        Rooms { free: RefCell::new(Vec::new()) }
-    }
+/// What stays in a room when a connection leaves it.
+#[derive(Default)]
+struct Room {
+    next: Cell<Option<Box<Client>>>,
+    timer: Cell<Timer>,
+    waker: OnceCell<Waker>,
+}
 
-    /// Puts what `make` makes into a room. Not async: a future that held the other one as an
-    /// argument would be as large as it.
-    fn enter(&self, make: impl FnOnce() -> F) -> Room<F> {
-        let mut room = self.free.borrow_mut().pop().unwrap_or_else(|| Box::pin(None));
-        room.set(Some(make()));
-        room
+/// Gives a connection that has something to say a room.
+pub(crate) fn serve(worker: &Rc<Worker>, client: Box<Client>) {
+    let found = worker.rooms.empty.borrow_mut().pop();
+    let room = found.unwrap_or_default();
+    room.next.set(Some(client));
+    match room.waker.get() {
+        Some(waker) => waker.wake_by_ref(),
+        None => worker.tasks.spawn(live(Rc::clone(worker), room)),
     }
+}
 
-    fn leave(&self, mut room: Room<F>) {
-        room.set(None);
-        let mut free = self.free.borrow_mut();
-        if free.len() < KEPT_MAX {
-            free.push(room);
+/// The life of a room: one connection after another.
+async fn live(worker: Rc<Worker>, room: Rc<Room>) {
+    loop {
+        let mut present = Some(room.next_client().await);
+        while let Some(mut client) = present.take() {
+            client.timer = room.timer.take();
+            let left = stay(&worker, &mut client).await;
+            room.timer.set(std::mem::take(&mut client.timer));
+            if left == Left::Idle {
+                present = worker.parking.park(client);
+            }
+        }
+        let mut empty = worker.rooms.empty.borrow_mut();
+        if empty.len() >= KEPT_MAX {
+            return;
+        }
+        empty.push(Rc::clone(&room));
+    }
+}
+
+impl Room {
+    async fn next_client(&self) -> Box<Client> {
+        poll_fn(|cx| match self.next.take() {
+            Some(client) => Poll::Ready(client),
+            None => {
+                self.waker.get_or_init(|| cx.waker().clone());
+                Poll::Pending
+            }
+        })
+        .await
+    }
+}
+
+/// How a connection leaves its room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    /// It may carry another exchange.
+    Idle,
+    /// It is at its end.
+    Over,
+}
+
+/// Runs the exchanges of a connection until it has nothing more to say.
+async fn stay(worker: &Rc<Worker>, client: &mut Client) -> Left {
+    let met = client.silence() != Silence::Handshake;
+    if handshake(worker, client).await.is_none() {
+        return Left::Over;
+    }
+    if !met && may_park(worker, client) {
+        return Left::Idle;
+    }
+    while client.awaits_request(worker).await {
+        match exchange(worker, client).await {
+            After::Keep => client.since = now(),
+            After::Close => return Left::Over,
+            After::Linger => {
+                client.linger().await;
+                return Left::Over;
+            }
+            After::Reset => {
+                client.io.stream.reset_on_close();
+                return Left::Over;
+            }
+        }
+        if may_park(worker, client) {
+            return Left::Idle;
         }
     }
-
-    /// Runs what `make` makes to its end in a room.
-    pub fn run(&self, make: impl FnOnce() -> F) -> impl Future<Output = F::Output> {
-        let mut room = Some(self.enter(make));
-        poll_fn(move |cx| {
-            let Some(running) = room.as_mut().and_then(|room| room.as_mut().as_pin_mut()) else {
-                return Poll::Pending;
-            };
-            let output = running.poll(cx);
-            if output.is_ready()
-                && let Some(room) = room.take()
-            {
-                self.leave(room);
-            }
-            output
-        })
-    }
+    Left::Over
 }
 
-/// Bytes of the room of what `make` would make.
+/// Nothing is parked while the worker drains: it would wait for what it must not wait for.
+fn may_park(worker: &Worker, client: &Client) -> bool {
+    client.is_idle() && !worker.draining.get()
+}
+
+/// Bytes of a room.
 #[cfg(feature = "memory")]
-pub(crate) fn bytes_of_room<A, B, F: Future>(_make: impl FnOnce(A, B) -> F) -> usize {
-    size_of::<Option<F>>()
+pub(crate) fn bytes() -> usize {
+    fn of<F: Future>(_: impl FnOnce(Rc<Worker>, Rc<Room>) -> F) -> usize {
+        size_of::<F>()
+    }
+    of(live)
 }

@@ -1,39 +1,429 @@
-//! Tasks of one worker. One of the few files that name the driver.
+//! Tasks of one worker: run in turn on its thread, each until it waits. One of the few files that
+//! name tokio.
+//!
+//! Between two rounds the thread's driver is turned once. A task that reads and writes without an
+//! end is put off to the next round, so that no other one waits for it.
 
-use std::cell::Cell;
-use std::future::Future;
+use gatehouse_wire::driver::{self, Wait};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
 
-/// Counts a worker's tasks, so that a drain knows when it is done.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Tasks(Rc<Cell<usize>>);
+/// Tasks run before the driver is turned again.
+const ROUND_MAX: usize = 1024;
 
-struct Running(Rc<Cell<usize>>);
+/// Reads and writes a task may do before the others have their turn.
+const ALLOWANCE: u32 = 128;
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
+/// No task of a worker runs.
+const NONE: u32 = u32::MAX;
+
+thread_local! {
+    static HERE: Here = const {
+        Here { worker: Cell::new(0), ready: RefCell::new(VecDeque::new()) }
+    };
+}
+
+/// The tasks that were woken by this thread while its worker ran.
+struct Here {
+    /// The number of the worker that runs on this thread now; 0 is none.
+    worker: Cell<u64>,
+    ready: RefCell<VecDeque<u32>>,
+}
+
+/// The tasks that were woken from elsewhere.
+#[derive(Debug)]
+struct Elsewhere {
+    worker: u64,
+    any: AtomicBool,
+    woken: Mutex<Woken>,
+}
+
+#[derive(Debug, Default)]
+struct Woken {
+    tasks: Vec<u32>,
+    /// Whom to tell.
+    bell: Option<Waker>,
+}
+
+impl Elsewhere {
+    fn lock(&self) -> MutexGuard<'_, Woken> {
+        self.woken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What wakes one task; it lives as long as the place the task has.
+#[derive(Debug)]
+struct Alarm {
+    task: u32,
+    /// Whether the task is among the ready ones already.
+    queued: AtomicBool,
+    elsewhere: Arc<Elsewhere>,
+}
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Alarm>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Alarm>) {
+        if self.queued.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let here = HERE.try_with(|here| {
+            let own = here.worker.get() == self.elsewhere.worker;
+            if own {
+                here.ready.borrow_mut().push_back(self.task);
+            }
+            own
+        });
+        if here == Ok(true) {
+            return;
+        }
+        let mut woken = self.elsewhere.lock();
+        woken.tasks.push(self.task);
+        // Behind others: it was rung for them, and nobody has looked since.
+        if !self.elsewhere.any.swap(true, Ordering::AcqRel)
+            && let Some(bell) = &woken.bell
+        {
+            bell.wake_by_ref();
+        }
+    }
+}
+
+type Running = Pin<Box<dyn Future<Output = ()>>>;
+
+struct Place {
+    /// `None` while it runs, and once it has ended.
+    running: Option<Running>,
+    alarm: Arc<Alarm>,
+    /// The same, as a task is given it; `None` while it runs.
+    waker: Option<Waker>,
+}
+
+/// One worker's tasks.
+pub(crate) struct Tasks {
+    places: RefCell<Vec<Place>>,
+    free: RefCell<Vec<u32>>,
+    elsewhere: Arc<Elsewhere>,
+    /// Tasks that run again once the driver was turned.
+    put_off: RefCell<Vec<u32>>,
+    current: Cell<u32>,
+    ended: Cell<bool>,
+}
+
+impl Default for Tasks {
+    fn default() -> Tasks {
+        static WORKERS: AtomicU64 = AtomicU64::new(1);
+        let elsewhere = Elsewhere {
+            worker: WORKERS.fetch_add(1, Ordering::Relaxed),
+            any: AtomicBool::new(false),
+            woken: Mutex::default(),
+        };
+        Tasks {
+            places: RefCell::default(),
+            free: RefCell::default(),
+            elsewhere: Arc::new(elsewhere),
+            put_off: RefCell::default(),
+            current: Cell::new(NONE),
+            ended: Cell::new(false),
+        }
     }
 }
 
 impl Tasks {
     /// Runs `future` on this worker. A panic in it ends that task alone and is printed.
     pub fn spawn(&self, future: impl Future<Output = ()> + 'static) {
-        self.0.set(self.0.get() + 1);
-        let running = Running(Rc::clone(&self.0));
-        tokio::task::spawn_local(async move {
-            let _running = running;
-            future.await;
+        if self.ended.get() {
+            return;
+        }
+        let mut places = self.places.borrow_mut();
+        let free = self.free.borrow_mut().pop();
+        let at = free.unwrap_or_else(|| {
+            let task = places.len() as u32;
+            let elsewhere = Arc::clone(&self.elsewhere);
+            let alarm = Arc::new(Alarm { task, queued: AtomicBool::new(false), elsewhere });
+            let waker = Some(Waker::from(Arc::clone(&alarm)));
+            places.push(Place { running: None, alarm, waker });
+            task
         });
+        let place = &mut places[at as usize];
+        place.running = Some(Box::pin(future));
+        place.alarm.wake_by_ref();
     }
 
-    /// Tasks that are running.
-    pub fn running(&self) -> usize {
-        self.0.get()
+    /// Runs the calling task again after the driver was turned: what has become ready meanwhile
+    /// goes first.
+    pub async fn next_round(&self) {
+        let mut put_off = false;
+        poll_fn(|_| {
+            if std::mem::replace(&mut put_off, true) {
+                return Poll::Ready(());
+            }
+            self.put_off.borrow_mut().push(self.current.get());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Runs tasks on this thread until `main`, which is one of them, has ended; then drops them
+    /// all. `bell` is what ends a wait of this thread's driver.
+    ///
+    /// # Errors
+    /// What the driver says, or that `main` panicked.
+    pub fn run<T: 'static>(
+        &self,
+        bell: Waker,
+        main: impl Future<Output = T> + 'static,
+    ) -> io::Result<T> {
+        let _end = End(self);
+        self.elsewhere.lock().bell = Some(bell);
+        let result = Rc::new(Cell::new(None));
+        let set = Rc::clone(&result);
+        self.spawn(async move { set.set(Some(main.await)) });
+        let _entered = Entered::new(&self.elsewhere);
+        loop {
+            let more = self.round();
+            if Rc::strong_count(&result) == 1 {
+                return result.take().ok_or_else(|| io::Error::other("the worker panicked"));
+            }
+            driver::turn(if more { Wait::No } else { Wait::Yes })?;
+        }
+    }
+
+    /// Runs tasks from inside another runtime, which turns this thread's driver too, for ever;
+    /// dropped, it drops them all.
+    #[cfg(feature = "memory")]
+    pub async fn attend(self: Rc<Tasks>) {
+        let tasks = &*self;
+        let _end = End(tasks);
+        poll_fn(|cx| {
+            let mut woken = tasks.elsewhere.lock();
+            if !woken.bell.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+                woken.bell = Some(cx.waker().clone());
+            }
+            drop(woken);
+            let entered = Entered::new(&tasks.elsewhere);
+            let more = tasks.round();
+            drop(entered);
+            if more {
+                cx.waker().wake_by_ref();
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Runs what is ready, and what becomes so meanwhile. True where more is waiting to run.
+    fn round(&self) -> bool {
+        for _ in 0..ROUND_MAX {
+            self.take_from_elsewhere();
+            let Some(task) = HERE.with(|here| here.ready.borrow_mut().pop_front()) else { break };
+            self.poll(task);
+        }
+        let mut put_off = self.put_off.borrow_mut();
+        HERE.with(|here| {
+            let mut ready = here.ready.borrow_mut();
+            let places = self.places.borrow();
+            for task in put_off.drain(..) {
+                if !places[task as usize].alarm.queued.swap(true, Ordering::AcqRel) {
+                    ready.push_back(task);
+                }
+            }
+            !ready.is_empty()
+        })
+    }
+
+    fn take_from_elsewhere(&self) {
+        if self.elsewhere.any.load(Ordering::Acquire) {
+            let mut woken = self.elsewhere.lock();
+            self.elsewhere.any.store(false, Ordering::Release);
+            HERE.with(|here| here.ready.borrow_mut().extend(woken.tasks.drain(..)));
+        }
+    }
+
+    fn poll(&self, task: u32) {
+        let mut places = self.places.borrow_mut();
+        let place = &mut places[task as usize];
+        place.alarm.queued.swap(false, Ordering::AcqRel);
+        // Whoever was woken may have ended since.
+        let Some(mut running) = place.running.take() else { return };
+        let Some(waker) = place.waker.take() else { return };
+        drop(places);
+        self.current.set(task);
+        driver::allow(ALLOWANCE);
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            running.as_mut().poll(&mut Context::from_waker(&waker))
+        }));
+        self.current.set(NONE);
+        if driver::is_spent() {
+            self.put_off.borrow_mut().push(task);
+        }
+        let waits = matches!(polled, Ok(Poll::Pending));
+        let mut places = self.places.borrow_mut();
+        let place = &mut places[task as usize];
+        place.waker = Some(waker);
+        if waits {
+            place.running = Some(running);
+            return;
+        }
+        drop(places);
+        // What it held is dropped here, which may panic as well.
+        drop(catch_unwind(AssertUnwindSafe(|| drop(running))));
+        self.free.borrow_mut().push(task);
     }
 }
 
-/// Runs `future` on this worker without counting it: it ends with the worker.
+/// Drops all tasks, and what they hold, in the end: they hold the worker that holds them.
+struct End<'a>(&'a Tasks);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.ended.set(true);
+        let places = std::mem::take(&mut *self.0.places.borrow_mut());
+        let ended = catch_unwind(AssertUnwindSafe(|| drop(places)));
+        drop(ended);
+    }
+}
+
+/// While it lives, wakes from this thread take the short way.
+struct Entered {
+    before: u64,
+    elsewhere: Arc<Elsewhere>,
+}
+
+impl Entered {
+    fn new(elsewhere: &Arc<Elsewhere>) -> Entered {
+        let before = HERE.with(|here| here.worker.replace(elsewhere.worker));
+        Entered { before, elsewhere: Arc::clone(elsewhere) }
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        HERE.with(|here| {
+            here.worker.set(self.before);
+            // What is ready still waits where another worker of this thread does not look.
+            let mut ready = here.ready.borrow_mut();
+            if !ready.is_empty() {
+                self.elsewhere.lock().tasks.extend(ready.drain(..));
+                self.elsewhere.any.store(true, Ordering::Release);
+            }
+        });
+    }
+}
+
+/// Runs `future` beside the one that a tokio runtime runs on this thread.
 pub(crate) fn spawn_service(future: impl Future<Output = ()> + 'static) {
     tokio::task::spawn_local(future);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gatehouse_wire::timer::sleep;
+    use std::time::Duration;
+
+    fn run<T: 'static>(tasks: &Tasks, main: impl Future<Output = T> + 'static) -> T {
+        tasks.run(driver::bell().unwrap(), main).unwrap()
+    }
+
+    /// Ready when it is polled for the second time; says how often it was.
+    async fn once_more(polls: Rc<Cell<u32>>) {
+        poll_fn(|_| {
+            polls.set(polls.get() + 1);
+            if polls.get() > 1 { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    #[test]
+    fn a_late_wake_of_a_task_that_has_ended_does_not_end_its_successor() {
+        let tasks = Rc::new(Tasks::default());
+        let (own, kept) = (Rc::clone(&tasks), Rc::new(RefCell::new(None)));
+        let set = Rc::clone(&kept);
+        let carried_on = run(&tasks, async move {
+            own.spawn(poll_fn(move |cx| {
+                set.replace(Some(cx.waker().clone()));
+                Poll::Ready(())
+            }));
+            own.next_round().await;
+            let late: Waker = kept.take().unwrap();
+            late.wake_by_ref();
+            own.next_round().await;
+            let polls = Rc::new(Cell::new(0));
+            own.spawn(once_more(Rc::clone(&polls)));
+            own.next_round().await;
+            late.wake_by_ref();
+            own.next_round().await;
+            polls.get()
+        });
+        assert_eq!(carried_on, 2);
+    }
+
+    #[test]
+    fn a_panic_ends_its_task_alone() {
+        let tasks = Rc::new(Tasks::default());
+        let own = Rc::clone(&tasks);
+        let polls = run(&tasks, async move {
+            own.spawn(async { panic!("one task of many") });
+            let polls = Rc::new(Cell::new(0));
+            own.spawn(poll_fn({
+                let polls = Rc::clone(&polls);
+                move |cx| {
+                    polls.set(polls.get() + 1);
+                    cx.waker().wake_by_ref();
+                    if polls.get() < 10 { Poll::Pending } else { Poll::Ready(()) }
+                }
+            }));
+            own.next_round().await;
+            polls.get()
+        });
+        assert_eq!(polls, 10);
+    }
+
+    #[test]
+    fn a_wake_from_another_thread_ends_the_wait() {
+        let tasks = Tasks::default();
+        let flag = Arc::new(AtomicBool::new(false));
+        let mut thread = None;
+        run(
+            &tasks,
+            poll_fn(move |cx| {
+                if flag.load(Ordering::Acquire) {
+                    return Poll::Ready(());
+                }
+                let (waker, flag) = (cx.waker().clone(), Arc::clone(&flag));
+                thread.get_or_insert_with(|| {
+                    std::thread::spawn(move || {
+                        flag.store(true, Ordering::Release);
+                        waker.wake();
+                    })
+                });
+                Poll::Pending
+            }),
+        );
+    }
+
+    #[test]
+    fn what_is_left_in_the_end_is_dropped_though_it_holds_the_tasks() {
+        let tasks = Rc::new(Tasks::default());
+        let own = Rc::clone(&tasks);
+        run(&tasks, async move {
+            let held = Rc::clone(&own);
+            own.spawn(async move {
+                let _held = held;
+                std::future::pending::<()>().await;
+            });
+            sleep(Duration::from_millis(1)).await;
+        });
+        assert_eq!(Rc::strong_count(&tasks), 1);
+    }
 }

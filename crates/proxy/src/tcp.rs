@@ -39,10 +39,9 @@ pub(crate) async fn serve(
     peer: Peer,
     rules: Rc<ListenerPlan>,
 ) {
-    open.heed_drain().await;
     let started = now();
     let Ok(caller) = proxied::caller(&worker, &rules, &mut stream, peer).await else { return };
-    let mut client = Client::new(&worker, stream, caller, open.listener(), rules);
+    let mut client = Client::new(&worker, stream, caller, open, rules);
     if handshake(&worker, &mut client).await.is_none() {
         return;
     }

@@ -90,7 +90,9 @@ pub(crate) async fn carry(
     let mut tunnel = Tunnel::default();
     let mut carried = (0, 0);
     let mut quiet_since = now();
+    let mut told = None;
     let outcome = poll_fn(|cx| {
+        told.get_or_insert_with(|| worker.tell_of_drain(cx.waker()));
         let mut first = End { stream: &mut io.stream, inbox: &mut io.inbox };
         let origin = &mut lease.origin;
         let mut second = End { stream: &mut origin.stream, inbox: &mut origin.inbox };

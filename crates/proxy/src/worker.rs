@@ -4,7 +4,9 @@ use crate::credentials::Credentials;
 use crate::date::Calendar;
 use crate::log::LogSource;
 use crate::meters::{NO_ROUTE, RouteMeter, WorkerMeters};
+use crate::parking::Parking;
 use crate::pool::Pool;
+use crate::rooms::Rooms;
 use crate::send::Upload;
 use crate::tasks::Tasks;
 use gatehouse_core::chance::Chance;
@@ -140,7 +142,10 @@ pub(crate) struct Worker {
     pub meters: Arc<WorkerMeters>,
     pub log: LogSource,
     pub calendar: Calendar,
-    pub tasks: Tasks,
+    pub tasks: Rc<Tasks>,
+    pub rooms: Rooms,
+    pub parking: Parking,
+    alive: Cell<usize>,
     pub draining: Cell<bool>,
     /// Whether the time of a drain is over: what is carried through is cut now.
     pub cutting: Cell<bool>,
@@ -169,7 +174,10 @@ impl Worker {
             chance: RefCell::new(chance),
             scratch: RefCell::default(),
             calendar: Calendar::default(),
-            tasks: Tasks::default(),
+            tasks: Rc::default(),
+            rooms: Rooms::default(),
+            parking: Parking::default(),
+            alive: Cell::new(0),
             draining: Cell::new(false),
             cutting: Cell::new(false),
             view: RefCell::new(Rc::new(view)),
@@ -216,13 +224,17 @@ impl Worker {
         }
     }
 
-    /// Remembers how to wake a connection when the worker drains; once a connection.
-    pub fn remember(&self, connection: u64, waker: Waker) {
-        self.waiting.borrow_mut().insert(connection, waker);
+    /// Wakes a task when a drain begins and when its time is over, for as long as what this gives
+    /// lives.
+    pub fn tell_of_drain(&self, waker: &Waker) -> Told<'_> {
+        let key = self.next_id();
+        self.waiting.borrow_mut().insert(key, waker.clone());
+        Told { worker: self, key }
     }
 
-    pub fn forget(&self, connection: u64) {
-        self.waiting.borrow_mut().remove(&connection);
+    /// Client connections that are open, and listeners that accept.
+    pub fn alive(&self) -> usize {
+        self.alive.get()
     }
 
     /// Ends idle connections now and all others after their exchange.
@@ -241,6 +253,7 @@ impl Worker {
     fn wake_all(&self) {
         let wakers: Vec<Waker> = self.waiting.borrow().values().cloned().collect();
         wakers.into_iter().for_each(Waker::wake);
+        self.parking.wake_all();
     }
 
     /// Drops all idle upstream connections: their descriptors are needed.
@@ -272,6 +285,38 @@ impl Worker {
 
     pub fn clients_of(&self, listener: ListenerId) -> &AtomicU32 {
         &self.shared.clients[usize::from(listener.0)].0
+    }
+}
+
+/// A task that a drain wakes.
+pub(crate) struct Told<'a> {
+    worker: &'a Worker,
+    key: u64,
+}
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        self.worker.waiting.borrow_mut().remove(&self.key);
+    }
+}
+
+/// Something that a drain waits for, counted while it lives.
+pub(crate) struct Alive(Rc<Worker>);
+
+impl Alive {
+    pub fn new(worker: &Rc<Worker>) -> Alive {
+        worker.alive.set(worker.alive.get() + 1);
+        Alive(Rc::clone(worker))
+    }
+
+    pub fn worker(&self) -> &Worker {
+        &self.0
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.alive.set(self.0.alive.get() - 1);
     }
 }
 

@@ -5,14 +5,17 @@
 //! alone, so that the driver underneath can change.
 
 pub mod announced;
+mod attend;
 pub mod buffer;
 pub mod client_hello;
+pub mod driver;
 pub mod h1;
 #[cfg(feature = "memory")]
 pub mod memory;
 pub mod net;
 pub mod proxy_header;
 pub mod pump;
+mod ready;
 pub mod socket;
 pub mod splice;
 mod sys;
@@ -20,6 +23,7 @@ pub mod timer;
 pub mod tls;
 pub mod tunnel;
 
+pub use attend::attend;
 pub use buffer::{Buffers, Inbox};
 pub use net::{DialError, Listener, Net, Peer};
 pub use socket::Stream;

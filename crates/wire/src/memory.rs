@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
 /// Bytes one direction of a stream holds before a writer waits.
 const PIPE_BYTES: usize = 64 * 1024;
@@ -36,14 +36,17 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct MemoryStream {
     inward: Arc<Mutex<Pipe>>,
     outward: Arc<Mutex<Pipe>>,
+    /// What wakes it where it was last parked.
+    parked: Option<(u32, Waker)>,
 }
 
 impl MemoryStream {
     /// Two ends of one connection.
     pub fn pair() -> (MemoryStream, MemoryStream) {
         let (one, two) = (Arc::default(), Arc::default());
-        let first = MemoryStream { inward: Arc::clone(&one), outward: Arc::clone(&two) };
-        (first, MemoryStream { inward: two, outward: one })
+        let (inward, outward) = (Arc::clone(&one), Arc::clone(&two));
+        let first = MemoryStream { inward, outward, parked: None };
+        (first, MemoryStream { inward: two, outward: one, parked: None })
     }
 
     /// See [`Stream::poll_read_ready`].
@@ -54,6 +57,15 @@ impl MemoryStream {
             return Poll::Pending;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// See [`Stream::park`].
+    pub fn park(&mut self, number: u32) -> Poll<()> {
+        let known = self.parked.take().filter(|(known, _)| *known == number);
+        let parked = known.unwrap_or_else(|| (number, Waker::from(Arc::new(Parked(number)))));
+        let ready = self.poll_read_ready(&mut Context::from_waker(&parked.1)).map(drop);
+        self.parked = Some(parked);
+        ready
     }
 
     /// See [`Stream::poll_read`].
@@ -158,6 +170,14 @@ impl Drop for MemoryStream {
         let mut inward = lock(&self.inward);
         inward.reset = true;
         inward.wake();
+    }
+}
+
+struct Parked(u32);
+
+impl Wake for Parked {
+    fn wake(self: Arc<Parked>) {
+        crate::driver::wake_parked(self.0);
     }
 }
 

@@ -287,8 +287,8 @@ impl Listener {
     /// What the driver says.
     pub fn register(socket: WorkerSocket) -> io::Result<Listener> {
         match socket {
-            WorkerSocket::Tcp(listener) => Acceptor::tcp(listener),
-            WorkerSocket::Unix(listener) => Acceptor::unix(listener),
+            WorkerSocket::Tcp(listener) => Acceptor::new(listener),
+            WorkerSocket::Unix(listener) => Acceptor::new(listener),
         }
         .map(Listener::Socket)
     }

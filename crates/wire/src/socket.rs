@@ -1,22 +1,25 @@
-//! The streams and listeners of the process. One of the few files that name the driver.
+//! The streams and listening sockets of the process, as this thread's driver knows them.
 
+use crate::driver::{self, Hushed, Registration};
+use crate::ready::{Direction, Trigger};
 use crate::tls::{Facts, TlsStream};
-use rustix::net::{RecvFlags, recv};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, Shutdown, SocketFlags, acceptfrom_with, recv, shutdown};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::pin::Pin;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use std::time::Duration;
 
 /// A connected stream: a closed set, no trait object.
 #[derive(Debug)]
 pub enum Stream {
     /// TCP over IPv4 or IPv6.
-    Tcp(TcpStream),
+    Tcp(Connected),
     /// A UNIX socket.
-    Unix(UnixStream),
+    Unix(Connected),
     /// Any of the others under TLS.
     Tls(Box<TlsStream>),
     /// None any more: a handshake took it and failed. Whatever is tried fails.
@@ -39,11 +42,12 @@ impl Stream {
     /// Waits until a read would not block: bytes, the end or an error are there.
     ///
     /// # Errors
-    /// What the driver says when it is shutting down.
+    /// None of a socket's.
     pub fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Stream::Tcp(stream) => stream.poll_read_ready(cx),
-            Stream::Unix(stream) => stream.poll_read_ready(cx),
+            Stream::Tcp(socket) | Stream::Unix(socket) => {
+                socket.registration.poll_ready(cx, Direction::Read).map(Ok)
+            }
             Stream::Tls(stream) => stream.poll_read_ready(cx),
             Stream::Gone => Poll::Ready(Ok(())),
             #[cfg(feature = "memory")]
@@ -56,16 +60,13 @@ impl Stream {
     /// # Errors
     /// What the socket says.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut buffer = ReadBuf::new(room);
         match self {
-            Stream::Tcp(stream) => ready!(Pin::new(stream).poll_read(cx, &mut buffer))?,
-            Stream::Unix(stream) => ready!(Pin::new(stream).poll_read(cx, &mut buffer))?,
-            Stream::Tls(stream) => return stream.poll_read(cx, room),
-            Stream::Gone => return Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+            Stream::Tcp(socket) | Stream::Unix(socket) => socket.poll_read(cx, room),
+            Stream::Tls(stream) => stream.poll_read(cx, room),
+            Stream::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
             #[cfg(feature = "memory")]
-            Stream::Memory(stream) => return stream.poll_read(cx, room),
+            Stream::Memory(stream) => stream.poll_read(cx, room),
         }
-        Poll::Ready(Ok(buffer.filled().len()))
     }
 
     /// Writes from several places at once and says how much was taken.
@@ -78,8 +79,7 @@ impl Stream {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self {
-            Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-            Stream::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Stream::Tcp(socket) | Stream::Unix(socket) => socket.poll_write(cx, slices),
             Stream::Tls(stream) => stream.poll_write_vectored(cx, slices),
             Stream::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
             #[cfg(feature = "memory")]
@@ -121,24 +121,13 @@ impl Stream {
         cx: &mut Context<'_>,
         mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
-        loop {
-            let called = match self {
-                Stream::Tcp(stream) => {
-                    ready!(stream.poll_read_ready(cx))?;
-                    stream.try_io(Interest::READABLE, || call(stream.as_fd()))
-                }
-                Stream::Unix(stream) => {
-                    ready!(stream.poll_read_ready(cx))?;
-                    stream.try_io(Interest::READABLE, || call(stream.as_fd()))
-                }
-                Stream::Tls(_) | Stream::Gone => Err(io::ErrorKind::Unsupported.into()),
-                #[cfg(feature = "memory")]
-                Stream::Memory(_) => Err(io::ErrorKind::Unsupported.into()),
-            };
-            match called {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                called => return Poll::Ready(called),
+        match self {
+            Stream::Tcp(socket) | Stream::Unix(socket) => {
+                socket.poll_with(cx, Direction::Read, &mut call)
             }
+            Stream::Tls(_) | Stream::Gone => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
+            #[cfg(feature = "memory")]
+            Stream::Memory(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
         }
     }
 
@@ -151,24 +140,13 @@ impl Stream {
         cx: &mut Context<'_>,
         mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
-        loop {
-            let called = match self {
-                Stream::Tcp(stream) => {
-                    ready!(stream.poll_write_ready(cx))?;
-                    stream.try_io(Interest::WRITABLE, || call(stream.as_fd()))
-                }
-                Stream::Unix(stream) => {
-                    ready!(stream.poll_write_ready(cx))?;
-                    stream.try_io(Interest::WRITABLE, || call(stream.as_fd()))
-                }
-                Stream::Tls(_) | Stream::Gone => Err(io::ErrorKind::Unsupported.into()),
-                #[cfg(feature = "memory")]
-                Stream::Memory(_) => Err(io::ErrorKind::Unsupported.into()),
-            };
-            match called {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                called => return Poll::Ready(called),
+        match self {
+            Stream::Tcp(socket) | Stream::Unix(socket) => {
+                socket.poll_with(cx, Direction::Write, &mut call)
             }
+            Stream::Tls(_) | Stream::Gone => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
+            #[cfg(feature = "memory")]
+            Stream::Memory(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
         }
     }
 
@@ -195,7 +173,10 @@ impl Stream {
     /// The address a client connected to; `None` where it has none.
     pub fn local_address(&self) -> Option<SocketAddr> {
         match self {
-            Stream::Tcp(stream) => stream.local_addr().ok(),
+            Stream::Tcp(socket) => {
+                let own = rustix::net::getsockname(&socket.descriptor).ok()?;
+                SocketAddr::try_from(own).ok()
+            }
             Stream::Tls(stream) => stream.beneath().local_address(),
             Stream::Unix(_) | Stream::Gone => None,
             #[cfg(feature = "memory")]
@@ -209,8 +190,9 @@ impl Stream {
     /// What the socket says.
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tcp(socket) | Stream::Unix(socket) => {
+                Poll::Ready(shutdown(&socket.descriptor, Shutdown::Write).map_err(Into::into))
+            }
             Stream::Tls(stream) => stream.poll_shutdown(cx),
             Stream::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
             #[cfg(feature = "memory")]
@@ -224,8 +206,12 @@ impl Stream {
     /// Makes the close that follows a reset, so that the peer cannot take what it has for whole.
     pub fn reset_on_close(&mut self) {
         match self {
-            // A socket that is closed already cannot be reset; there is nothing to do about it.
-            Stream::Tcp(stream) => drop(stream.set_zero_linger()),
+            Stream::Tcp(socket) => {
+                let linger = Some(Duration::ZERO);
+                // A socket that is closed already cannot be reset; there is nothing to do about
+                // it.
+                let _ = rustix::net::sockopt::set_socket_linger(&socket.descriptor, linger);
+            }
             Stream::Unix(_) | Stream::Gone => {}
             Stream::Tls(stream) => stream.reset_on_close(),
             #[cfg(feature = "memory")]
@@ -233,33 +219,64 @@ impl Stream {
         }
     }
 
+    /// Has [`driver::poll_woken`] give out `number` once there is something to read, without a
+    /// task that waits for it; ready where there is already.
+    pub fn park(&mut self, number: u32) -> Poll<()> {
+        match self {
+            Stream::Tcp(socket) | Stream::Unix(socket) => socket.registration.park(number),
+            Stream::Tls(stream) => stream.park(number),
+            Stream::Gone => Poll::Ready(()),
+            #[cfg(feature = "memory")]
+            Stream::Memory(stream) => stream.park(number),
+        }
+    }
+
+    /// Undoes [`Stream::park`].
+    pub fn unpark(&mut self) {
+        match self {
+            Stream::Tcp(socket) | Stream::Unix(socket) => socket.registration.unpark(),
+            Stream::Tls(stream) => stream.unpark(),
+            Stream::Gone => {}
+            #[cfg(feature = "memory")]
+            Stream::Memory(_) => {}
+        }
+    }
+
+    /// Has the next read ask the kernel, whatever the driver knows.
+    pub fn doubt(&mut self) {
+        match self {
+            Stream::Tcp(socket) | Stream::Unix(socket) => socket.registration.doubt(),
+            Stream::Tls(stream) => stream.doubt(),
+            Stream::Gone => {}
+            #[cfg(feature = "memory")]
+            Stream::Memory(_) => {}
+        }
+    }
+
     /// What the driver already knows of an idle connection; no system call while it is quiet.
     pub fn glance(&mut self) -> Probe {
-        // Runs the closure only where the driver has seen something; a probe that finds nothing
-        // after all clears that.
-        let asked = match self {
-            Stream::Tcp(stream) => {
-                stream.try_io(Interest::READABLE, || still_quiet(probe_socket(&*stream)))
+        match self {
+            Stream::Tcp(socket) | Stream::Unix(socket) => {
+                if !socket.registration.is_readable() {
+                    return Probe::Quiet;
+                }
+                let probe = probe_socket(socket.descriptor.as_fd());
+                if probe == Probe::Quiet {
+                    socket.registration.blocked(Direction::Read);
+                }
+                probe
             }
-            Stream::Unix(stream) => {
-                stream.try_io(Interest::READABLE, || still_quiet(probe_socket(&*stream)))
-            }
-            Stream::Tls(stream) => return stream.glance(),
-            Stream::Gone => return Probe::Stale,
+            Stream::Tls(stream) => stream.glance(),
+            Stream::Gone => Probe::Stale,
             #[cfg(feature = "memory")]
-            Stream::Memory(stream) => return stream.probe(),
-        };
-        match asked {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Probe::Quiet,
-            Ok(()) | Err(_) => Probe::Stale,
+            Stream::Memory(stream) => stream.probe(),
         }
     }
 
     /// What the kernel knows of an idle connection: one `recv` that takes nothing.
     pub fn probe(&mut self) -> Probe {
         match self {
-            Stream::Tcp(stream) => probe_socket(&*stream),
-            Stream::Unix(stream) => probe_socket(&*stream),
+            Stream::Tcp(socket) | Stream::Unix(socket) => probe_socket(socket.descriptor.as_fd()),
             Stream::Tls(stream) => stream.probe(),
             Stream::Gone => Probe::Stale,
             #[cfg(feature = "memory")]
@@ -268,65 +285,161 @@ impl Stream {
     }
 }
 
-fn probe_socket(socket: impl AsFd) -> Probe {
+fn probe_socket(socket: BorrowedFd<'_>) -> Probe {
     let mut byte = [0_u8; 1];
     match recv(socket, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
-        Err(rustix::io::Errno::AGAIN) => Probe::Quiet,
+        Err(Errno::AGAIN) => Probe::Quiet,
         Ok(_) | Err(_) => Probe::Stale,
     }
 }
 
-fn still_quiet(probe: Probe) -> io::Result<()> {
-    match probe {
-        Probe::Quiet => Err(io::ErrorKind::WouldBlock.into()),
-        Probe::Stale => Ok(()),
+/// A connected socket that never blocks.
+#[derive(Debug)]
+pub struct Connected {
+    descriptor: OwnedFd,
+    registration: Registration,
+}
+
+impl Connected {
+    /// Registers a connected socket that does not block with this thread's driver.
+    fn new(descriptor: OwnedFd) -> io::Result<Connected> {
+        let registration = Registration::new(descriptor.as_fd(), Trigger::Edge)?;
+        Ok(Connected { descriptor, registration })
+    }
+
+    fn poll_with<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        direction: Direction,
+        call: &mut impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        loop {
+            ready!(self.registration.poll_ready(cx, direction));
+            match call(self.descriptor.as_fd()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.registration.blocked(direction);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                called => return Poll::Ready(called),
+            }
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.registration.poll_ready(cx, Direction::Read));
+            match recv(&self.descriptor, &mut *room, RecvFlags::empty()) {
+                Ok((count, _)) => {
+                    // Less than asked for was all there was: the next event is a new one.
+                    if 0 < count && count < room.len() {
+                        self.registration.drained(Direction::Read);
+                    }
+                    return Poll::Ready(Ok(count));
+                }
+                Err(Errno::AGAIN) => self.registration.blocked(Direction::Read),
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.registration.poll_ready(cx, Direction::Write));
+            match rustix::io::writev(&self.descriptor, slices) {
+                Ok(count) => {
+                    if count < slices.iter().map(|slice| slice.len()).sum() {
+                        self.registration.drained(Direction::Write);
+                    }
+                    return Poll::Ready(Ok(count));
+                }
+                Err(Errno::AGAIN) => self.registration.blocked(Direction::Write),
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
     }
 }
 
-/// A listening socket registered with this worker's driver.
+/// Connections taken at once at most, before everything else has its turn.
+const BURST_MAX: u32 = 32;
+
+/// A listening socket registered with this thread's driver.
 #[derive(Debug)]
-pub enum Acceptor {
-    /// TCP.
-    Tcp(tokio::net::TcpListener),
-    /// UNIX.
-    Unix(tokio::net::UnixListener),
+pub struct Acceptor {
+    descriptor: OwnedFd,
+    registration: Registration,
+    /// Connections to take this time, and how many of them are left.
+    burst: u32,
+    left: u32,
+    /// The driver's turn in which the last burst ended with more to come.
+    full_at: Option<u32>,
+    hushed: bool,
 }
 
 impl Acceptor {
-    /// Registers a bound and listening TCP socket.
+    /// Registers a bound and listening socket.
     ///
     /// # Errors
     /// What the driver says.
-    pub fn tcp(listener: std::net::TcpListener) -> io::Result<Acceptor> {
-        listener.set_nonblocking(true)?;
-        tokio::net::TcpListener::from_std(listener).map(Acceptor::Tcp)
+    pub fn new(listener: impl Into<OwnedFd>) -> io::Result<Acceptor> {
+        let descriptor = listener.into();
+        rustix::io::ioctl_fionbio(&descriptor, true)?;
+        let registration = Registration::new(descriptor.as_fd(), Trigger::Level)?;
+        Ok(Acceptor { descriptor, registration, burst: 1, left: 1, full_at: None, hushed: false })
     }
 
-    /// Registers a bound and listening UNIX socket.
-    ///
-    /// # Errors
-    /// What the driver says.
-    pub fn unix(listener: std::os::unix::net::UnixListener) -> io::Result<Acceptor> {
-        listener.set_nonblocking(true)?;
-        tokio::net::UnixListener::from_std(listener).map(Acceptor::Unix)
-    }
-
-    /// Takes the next connection.
+    /// Takes the next connection; the address is `None` for a UNIX socket.
     ///
     /// # Errors
     /// What `accept` says: for this one connection, or of the process (no descriptors left).
     pub fn poll_accept(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<(Stream, Option<std::net::SocketAddr>)>> {
-        match self {
-            Acceptor::Tcp(listener) => {
-                let (stream, peer) = ready!(listener.poll_accept(cx))?;
-                Poll::Ready(Ok((Stream::Tcp(stream), Some(peer))))
+    ) -> Poll<io::Result<(Stream, Option<SocketAddr>)>> {
+        if std::mem::take(&mut self.hushed) {
+            self.registration.hush(self.descriptor.as_fd(), Hushed::No)?;
+        }
+        loop {
+            ready!(self.registration.poll_ready(cx, Direction::Read));
+            if self.left == 0 {
+                // The kernel says again whether more are waiting; asking it now would fail as
+                // often as not.
+                self.full_at = Some(driver::turns());
+                self.left = self.burst;
+                self.registration.blocked(Direction::Read);
+                continue;
             }
-            Acceptor::Unix(listener) => {
-                let (stream, _) = ready!(listener.poll_accept(cx))?;
-                Poll::Ready(Ok((Stream::Unix(stream), None)))
+            if self.full_at.take().is_some_and(|turn| driver::turns().wrapping_sub(turn) == 1) {
+                self.burst = (self.burst * 2).min(BURST_MAX);
+                self.left = self.burst;
+            }
+            match acceptfrom_with(&self.descriptor, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+                Ok((taken, peer)) => {
+                    self.left -= 1;
+                    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+                    let taken = Connected::new(taken)?;
+                    return Poll::Ready(Ok(match peer {
+                        Some(_) => (Stream::Tcp(taken), peer),
+                        None => (Stream::Unix(taken), None),
+                    }));
+                }
+                Err(Errno::AGAIN) => {
+                    self.burst = (self.burst - self.left).max(1);
+                    self.left = self.burst;
+                    self.registration.blocked(Direction::Read);
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => {
+                    // What is still queued would be told of all the while that nobody asks.
+                    self.hushed = true;
+                    self.registration.hush(self.descriptor.as_fd(), Hushed::Yes)?;
+                    return Poll::Ready(Err(error.into()));
+                }
             }
         }
     }
@@ -336,10 +449,11 @@ impl Acceptor {
 ///
 /// # Errors
 /// What `connect` says.
-pub async fn dial_tcp(address: std::net::SocketAddr) -> io::Result<Stream> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    Ok(Stream::Tcp(stream))
+pub async fn dial_tcp(address: SocketAddr) -> io::Result<Stream> {
+    let kind = Type::STREAM.nonblocking().cloexec();
+    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
+    socket.set_tcp_nodelay(true)?;
+    connect(socket, &address.into()).await.map(Stream::Tcp)
 }
 
 /// Opens a connection to a UNIX socket.
@@ -347,5 +461,21 @@ pub async fn dial_tcp(address: std::net::SocketAddr) -> io::Result<Stream> {
 /// # Errors
 /// What `connect` says.
 pub async fn dial_unix(path: &std::path::Path) -> io::Result<Stream> {
-    UnixStream::connect(path).await.map(Stream::Unix)
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
+    connect(socket, &SockAddr::unix(path)?).await.map(Stream::Unix)
+}
+
+async fn connect(socket: Socket, address: &SockAddr) -> io::Result<Connected> {
+    match socket.connect(address) {
+        Ok(()) => return Connected::new(socket.into()),
+        Err(error) if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => {}
+        Err(error) => return Err(error),
+    }
+    let connected = Connected::new(socket.into())?;
+    connected.registration.blocked(Direction::Write);
+    poll_fn(|cx| connected.registration.poll_ready(cx, Direction::Write)).await;
+    match rustix::net::sockopt::socket_error(&connected.descriptor)? {
+        Ok(()) => Ok(connected),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -4,6 +4,8 @@
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, PoisonError};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// The kernel's monotonic clock in nanoseconds, straight from the vDSO by way of libc. (rustix
 /// finds the vDSO by itself, which valgrind's hiding of it turns into a crash.)
@@ -14,6 +16,16 @@ pub(crate) fn monotonic_nanos() -> u64 {
     // CLOCK_MONOTONIC exists on every Linux; nothing is kept beyond the call.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
     (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
+}
+
+/// Has the tokio runtime of this thread tell when a descriptor is readable.
+///
+/// # Errors
+/// What the runtime says.
+pub(crate) fn watch(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: what is registered owns its descriptor, which stays open and the same until it is
+    // taken off and dropped.
+    Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?)
 }
 
 /// Takes a descriptor that this process was started with; from then on it is like one opened here.

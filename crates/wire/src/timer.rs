@@ -1,102 +1,208 @@
-//! The clock and the timers of the process. One of the few files that name the driver.
+//! The clock and the timers of the process.
 
+use crate::driver;
 use gatehouse_core::moment::Moment;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::OnceLock;
-use std::task::{Context, Poll};
+use std::future::poll_fn;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use tokio::time::{Instant, Sleep};
-
-/// One point in time by both clocks: the driver's, and [`now`]'s.
-static ORIGIN: OnceLock<Origin> = OnceLock::new();
-
-#[derive(Debug)]
-struct Origin {
-    instant: Instant,
-    nanos: u64,
-}
-
-fn origin() -> &'static Origin {
-    ORIGIN.get_or_init(|| Origin { instant: Instant::now(), nanos: clock_nanos() })
-}
 
 /// The kernel's clock. Read directly: an `Instant` costs three times as much to make and to
-/// subtract, and this is asked several times a request.
+/// subtract, and this is asked several times a request. Tests pause theirs.
 #[cfg(not(feature = "memory"))]
-fn clock_nanos() -> u64 {
-    crate::sys::monotonic_nanos()
-}
+use crate::sys::monotonic_nanos as clock_nanos;
 
-/// The driver's clock, which tests pause.
 #[cfg(feature = "memory")]
-fn clock_nanos() -> u64 {
-    static START: OnceLock<Instant> = OnceLock::new();
-    let start = *START.get_or_init(Instant::now);
-    u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)
-}
+use crate::attend::clock_nanos;
 
-/// Now, by the driver's clock: tests pause it.
+/// Now; tests pause it.
 pub fn now() -> Moment {
     Moment::from_nanos(clock_nanos())
 }
 
 /// Waits.
 pub async fn sleep(wait: Duration) {
-    tokio::time::sleep(wait).await;
+    let mut timer = Timer::default();
+    let until = now().after(wait);
+    poll_fn(|cx| timer.poll_until(cx, until)).await;
 }
 
-/// One connection's deadline. It is armed lazily: a deadline that moves away costs nothing, and
-/// only one that comes nearer than what is armed touches the driver. A connection that keeps
-/// busy therefore pays for a timer about once a timeout, not once a request.
+/// No timer has this number.
+const UNARMED: u32 = u32::MAX;
+
+/// One task's deadline. It is armed lazily: a deadline that moves away costs nothing, and only one
+/// that comes nearer than what is armed touches the driver. Who keeps busy therefore pays for a
+/// timer about once a timeout, not once a request.
 #[derive(Debug)]
 pub struct Timer {
-    sleep: Pin<Box<Sleep>>,
+    number: u32,
     armed: Moment,
-    registered: bool,
+}
+
+impl Default for Timer {
+    fn default() -> Timer {
+        Timer { number: UNARMED, armed: Moment::default() }
+    }
 }
 
 impl Timer {
-    /// A timer armed for `wait` from now.
-    pub fn after(wait: Duration) -> Timer {
-        Timer {
-            sleep: Box::pin(tokio::time::sleep(wait)),
-            armed: now().after(wait),
-            registered: false,
-        }
-    }
-
-    /// Ready once `deadline` has passed.
+    /// Ready once `deadline` has passed. A timer is its task's own: the waker is always the same.
     pub fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Moment) -> Poll<()> {
-        if deadline < self.armed {
-            self.arm(deadline);
-        }
-        // Once it knows whom to wake, a sleep need not be polled before it has fired. A timer is
-        // its task's own: the waker is always the same.
-        if self.registered && !self.sleep.is_elapsed() {
+        let waiting = self.number != UNARMED
+            && driver::with_timers(|timers| timers.is_waiting(self.number)) == Some(true);
+        if waiting && self.armed <= deadline {
             return Poll::Pending;
         }
-        loop {
-            self.registered = self.sleep.as_mut().poll(cx).is_pending();
-            if self.registered {
-                return Poll::Pending;
-            }
-            if now() >= deadline {
-                return Poll::Ready(());
-            }
-            self.arm(deadline);
+        if now() >= deadline {
+            return Poll::Ready(());
         }
-    }
-
-    fn arm(&mut self, deadline: Moment) {
-        let origin = origin();
-        let wait = deadline.nanos().saturating_sub(origin.nanos).min(FAR_NANOS);
-        let at = origin.instant + Duration::from_nanos(wait);
-        self.sleep.as_mut().reset(at);
         self.armed = deadline;
-        self.registered = false;
+        let sooner = driver::with_timers(|timers| {
+            if self.number == UNARMED {
+                self.number = timers.add();
+            }
+            timers.arm(self.number, deadline, cx.waker());
+            timers.next() == Some(deadline)
+        });
+        if sooner == Some(true) {
+            driver::is_sooner();
+        }
+        Poll::Pending
     }
 }
 
-/// Deadlines past this are clamped: 30 years, well inside what an `Instant` holds.
-const FAR_NANOS: u64 = 30 * 365 * 24 * 3600 * 1_000_000_000;
+impl Drop for Timer {
+    fn drop(&mut self) {
+        if self.number != UNARMED {
+            let _ = driver::with_timers(|timers| timers.remove(self.number));
+        }
+    }
+}
+
+/// One thread's timers: a heap by deadline, whose entries know where they are.
+#[derive(Debug)]
+pub(crate) struct Timers {
+    heap: Vec<Entry>,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    armed: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    deadline: Moment,
+    /// Of those with one deadline the one armed first fires first, so that tests can tell.
+    order: u32,
+    number: u32,
+}
+
+impl Entry {
+    fn is_before(self, other: Entry) -> bool {
+        (self.deadline, self.order) < (other.deadline, other.order)
+    }
+}
+
+#[derive(Debug)]
+struct Slot {
+    /// Where its entry is in the heap, or `UNARMED`.
+    place: u32,
+    waker: Option<Waker>,
+}
+
+impl Timers {
+    pub const fn new() -> Timers {
+        Timers { heap: Vec::new(), slots: Vec::new(), free: Vec::new(), armed: 0 }
+    }
+
+    /// The nearest deadline.
+    pub fn next(&self) -> Option<Moment> {
+        self.heap.first().map(|entry| entry.deadline)
+    }
+
+    /// Wakes whose deadline has passed.
+    pub fn fire(&mut self, now: Moment) {
+        while let Some(first) = self.heap.first().copied().filter(|first| first.deadline <= now) {
+            self.disarm(first.number);
+            if let Some(waker) = &self.slots[first.number as usize].waker {
+                waker.wake_by_ref();
+            }
+        }
+    }
+
+    fn add(&mut self) -> u32 {
+        self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { place: UNARMED, waker: None });
+            (self.slots.len() - 1) as u32
+        })
+    }
+
+    fn is_waiting(&self, number: u32) -> bool {
+        self.slots[number as usize].place != UNARMED
+    }
+
+    fn arm(&mut self, number: u32, deadline: Moment, waker: &Waker) {
+        let slot = &mut self.slots[number as usize];
+        match &mut slot.waker {
+            Some(known) => known.clone_from(waker),
+            None => slot.waker = Some(waker.clone()),
+        }
+        self.armed = self.armed.wrapping_add(1);
+        let entry = Entry { deadline, order: self.armed, number };
+        let at = if slot.place == UNARMED {
+            self.heap.push(entry);
+            self.heap.len() - 1
+        } else {
+            let at = slot.place as usize;
+            self.heap[at] = entry;
+            at
+        };
+        self.settle(at);
+    }
+
+    fn disarm(&mut self, number: u32) {
+        let slot = &mut self.slots[number as usize];
+        let at = std::mem::replace(&mut slot.place, UNARMED) as usize;
+        self.heap.swap_remove(at);
+        if at < self.heap.len() {
+            self.settle(at);
+        }
+    }
+
+    fn remove(&mut self, number: u32) {
+        if self.is_waiting(number) {
+            self.disarm(number);
+        }
+        self.slots[number as usize].waker = None;
+        self.free.push(number);
+    }
+
+    /// Moves the entry at `at` to where it belongs.
+    fn settle(&mut self, mut at: usize) {
+        let entry = self.heap[at];
+        while at > 0 {
+            let parent = (at - 1) / 2;
+            if !entry.is_before(self.heap[parent]) {
+                break;
+            }
+            self.put(at, self.heap[parent]);
+            at = parent;
+        }
+        loop {
+            let mut child = 2 * at + 1;
+            let Some(left) = self.heap.get(child) else { break };
+            if self.heap.get(child + 1).is_some_and(|right| right.is_before(*left)) {
+                child += 1;
+            }
+            if !self.heap[child].is_before(entry) {
+                break;
+            }
+            self.put(at, self.heap[child]);
+            at = child;
+        }
+        self.put(at, entry);
+    }
+
+    fn put(&mut self, at: usize, entry: Entry) {
+        self.heap[at] = entry;
+        self.slots[entry.number as usize].place = at as u32;
+    }
+}

@@ -147,7 +147,7 @@ async fn accept(_bound: Bound, mut listener: Listener, shown: Rc<Shown>, closed:
 /// One request after another, until one is refused or the client leaves.
 async fn serve(mut stream: Stream, mut inbox: Inbox, shown: &Shown) {
     let limits = RequestLimits { head_bytes_max: 8192, fields_max: 64, target_bytes_max: 1024 };
-    let mut timer = Timer::after(TIMEOUT);
+    let mut timer = Timer::default();
     let mut head = RequestHead::default();
     loop {
         let until = now().after(TIMEOUT);
@@ -231,7 +231,7 @@ async fn page(head: &RequestHead, shown: &Shown) -> Page {
 async fn ordered(order: Order, shown: &Shown) -> Answer {
     let awaited = shown.mailbox.post(order);
     let until = now().after(ORDER_TIMEOUT);
-    let mut timer = Timer::after(ORDER_TIMEOUT);
+    let mut timer = Timer::default();
     poll_fn(|cx| match awaited.poll(cx) {
         Poll::Ready(answer) => Poll::Ready(answer),
         Poll::Pending => timer.poll_until(cx, until).map(|()| {

@@ -39,7 +39,7 @@ struct Watch {
 }
 
 async fn watch(watch: Rc<Watch>) {
-    let mut timer = Timer::after(TICK);
+    let mut timer = Timer::default();
     loop {
         let next = now().after(TICK);
         let room = CHECKS_MAX - watch.running.get();

@@ -75,7 +75,7 @@ impl Steering {
     /// Steers until the gateway was told to end and has drained. A second signal cuts what is left
     /// at once.
     pub async fn steer(&mut self, mut signals: Signals) {
-        let mut timer = Timer::after(LONG);
+        let mut timer = Timer::default();
         while !(self.draining && self.gate.is_drained()) {
             match self.next(&mut signals, &mut timer).await {
                 Event::Look => {

@@ -2,6 +2,7 @@
 
 use crate::bench::{Setup, with};
 use crate::talk::{End, SOON, field, get, ok, pass};
+use std::time::Duration;
 
 #[test]
 fn what_is_in_flight_ends_with_its_answer_and_says_so() {
@@ -10,7 +11,7 @@ fn what_is_in_flight_ends_with_its_answer_and_says_so() {
         line.client.say(get("/")).await;
         line.at_origin().await.hear_head().await;
         bench.gate.drain();
-        pass(std::time::Duration::from_secs(5)).await;
+        pass(Duration::from_secs(5)).await;
         assert_eq!(bench.gate.running(), 1);
         line.at_origin().await.say(ok("hello")).await;
         let (heard, end) = line.client.hear_how_it_ends().await;
@@ -31,8 +32,10 @@ fn an_answer_under_way_ends_whole() {
         line.client.hear_until("hello").await;
         bench.gate.drain();
         pass(SOON).await;
+        let clock = crate::talk::Clock::start();
         line.at_origin().await.say("world").await;
         assert_eq!(line.client.hear_how_it_ends().await, ("world".into(), End::Closed));
+        clock.has_passed(Duration::ZERO);
     });
 }
 

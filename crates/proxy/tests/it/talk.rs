@@ -215,7 +215,7 @@ pub const SOON: Duration = Duration::from_millis(1);
 /// What `work` gives within `wait`.
 pub async fn within<T>(wait: Duration, work: impl Future<Output = T>) -> Option<T> {
     let mut work = std::pin::pin!(work);
-    let mut timer = Timer::after(wait);
+    let mut timer = Timer::default();
     let until = now().after(wait);
     poll_fn(|cx| match work.as_mut().poll(cx) {
         Poll::Ready(done) => Poll::Ready(Some(done)),

@@ -230,6 +230,22 @@ impl TlsStream {
         self.socket.reset_on_close();
     }
 
+    /// See [`Stream::park`]. One that has something to send still is not left alone.
+    pub fn park(&mut self, number: u32) -> Poll<()> {
+        let read = !self.has_plain() && self.reading == Reading::Open && self.input.is_empty();
+        if read && self.output.is_empty() { self.socket.park(number) } else { Poll::Ready(()) }
+    }
+
+    /// See [`Stream::unpark`].
+    pub fn unpark(&mut self) {
+        self.socket.unpark();
+    }
+
+    /// See [`Stream::doubt`].
+    pub fn doubt(&mut self) {
+        self.socket.doubt();
+    }
+
     /// See [`Stream::glance`]. A ticket or a key update that came meanwhile is taken in; it is no
     /// answer, and no reason to throw the connection away.
     pub fn glance(&mut self) -> Probe {

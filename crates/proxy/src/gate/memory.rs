@@ -1,0 +1,119 @@
+//! One worker over the tests' network, on a clock that only moves when everybody waits. One of the
+//! few files that name tokio.
+
+use super::{Arc, Builder, Current, Endpoints, Future, LocalOptions, Plan, Rc, Shared, Worker};
+use crate::log::{LogSink, pair};
+use crate::meters::WorkerMeters;
+use gatehouse_wire::memory::MemoryNet;
+use gatehouse_wire::{Listener, Net};
+use std::net::SocketAddr;
+
+/// A worker that tests drive.
+pub struct MemoryGate {
+    worker: Rc<Worker>,
+    shared: Arc<Shared>,
+    /// What it has counted.
+    pub meters: Arc<WorkerMeters>,
+    /// Its log.
+    pub log: LogSink,
+}
+
+impl MemoryGate {
+    /// Serves the plan's only listener on `address` of `net`. Call it inside [`run`].
+    pub fn start(
+        plan: Plan,
+        endpoints: Vec<Arc<Endpoints>>,
+        net: &MemoryNet,
+        address: SocketAddr,
+        seed: u64,
+    ) -> MemoryGate {
+        let plan = Arc::new(plan);
+        let current = Current { plan, endpoints, credentials: Arc::default() };
+        let shared = Arc::new(Shared::new(current, Net::Memory(net.clone())));
+        let meters: Arc<WorkerMeters> = Arc::default();
+        let (source, log) = pair();
+        let worker = Worker::new(Arc::clone(&shared), Arc::clone(&meters), source, seed);
+        let listener = Listener::Memory(net.listen(address));
+        super::spawn_service(Rc::clone(&worker.tasks).attend());
+        super::serve(&worker, vec![listener]);
+        MemoryGate { worker, shared, meters, log }
+    }
+
+    /// Begins a drain.
+    pub fn drain(&self) {
+        self.worker.drain();
+    }
+
+    /// Cuts what a drain has left.
+    pub fn cut(&self) {
+        self.worker.cut();
+    }
+
+    /// Client connections that are open, and the listener until it drains.
+    pub fn running(&self) -> usize {
+        self.worker.alive()
+    }
+
+    /// Client connections that wait without a task.
+    pub fn parked(&self) -> usize {
+        self.worker.parking.len()
+    }
+
+    /// Idle upstream connections kept, over all endpoints.
+    pub fn idle_connections(&self) -> usize {
+        self.worker.idle_connections()
+    }
+
+    /// Drops the idle upstream connections.
+    pub fn drop_idle(&self) {
+        self.worker.drop_idle();
+    }
+
+    /// Read buffers that connections hold at this moment.
+    pub fn lent_buffers(&self) -> usize {
+        self.worker.buffers.lent()
+    }
+
+    /// Puts new endpoints in place of the first upstream's.
+    pub fn set_endpoints(&self, endpoints: Arc<Endpoints>) {
+        self.shared.publish(|current| current.endpoints[0] = endpoints);
+    }
+
+    /// Sends off the log lines written so far.
+    pub fn flush_log(&self) {
+        self.worker.flush_log();
+    }
+}
+
+/// Bytes of a running exchange: its room and its desk, without buffers and texts.
+pub fn exchange_bytes() -> usize {
+    crate::rooms::bytes() + size_of::<crate::worker::Desk>()
+}
+
+impl Drop for MemoryGate {
+    fn drop(&mut self) {
+        self.worker.parking.clear();
+    }
+}
+
+/// Runs a test with the clock paused: time passes only when every task waits for it.
+pub fn run<T>(test: impl Future<Output = T>) -> T {
+    let mut builder = Builder::new_current_thread();
+    let runtime = builder.enable_all().start_paused(true).build_local(LocalOptions::default());
+    match runtime {
+        Ok(runtime) => runtime.block_on(async {
+            super::spawn_service(async {
+                if let Err(error) = super::attend().await {
+                    panic!("no driver for a test: {error}");
+                }
+            });
+            test.await
+        }),
+        Err(error) => panic!("no runtime for a test: {error}"),
+    }
+}
+
+/// Runs `future` beside the test.
+pub fn spawn(future: impl Future<Output = ()> + 'static) {
+    super::spawn_service(future);
+}

@@ -1,0 +1,211 @@
+//! Idle client connections of one worker: without a task, a buffer, a room or a timer of their own.
+//!
+//! They stand in lines, one for each listener and kind of silence; all in a line may be silent
+//! equally long, so that the first is the next whose time is over.
+
+use crate::client::{Client, Silence};
+use crate::handshake::HandshakeEnd;
+use crate::rooms;
+use crate::worker::Worker;
+use gatehouse_core::moment::Moment;
+use gatehouse_wire::driver;
+use gatehouse_wire::timer::{Timer, now};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+/// Connections that are given a room before answers that have come meanwhile go first: what is
+/// begun is brought to its end, and few rooms are in use at once.
+const ROUND_MAX: usize = 32;
+
+/// Nobody.
+const NONE: u32 = u32::MAX;
+
+const NEVER: Moment = Moment::from_nanos(u64::MAX);
+
+/// One worker's idle connections.
+pub(crate) struct Parking {
+    places: RefCell<Places>,
+    /// When the porter looks at the lines again.
+    look: Cell<Moment>,
+    porter: OnceCell<Waker>,
+}
+
+impl Default for Parking {
+    fn default() -> Parking {
+        Parking { places: RefCell::default(), look: Cell::new(NEVER), porter: OnceCell::new() }
+    }
+}
+
+#[derive(Default)]
+struct Places {
+    all: Vec<Place>,
+    free: Vec<u32>,
+    lines: Vec<Line>,
+}
+
+struct Place {
+    client: Option<Box<Client>>,
+    before: u32,
+    after: u32,
+}
+
+#[derive(Clone, Copy)]
+struct Line {
+    first: u32,
+    last: u32,
+}
+
+impl Parking {
+    /// Keeps a connection that waits for a request; gives it back where one has begun already.
+    pub fn park(&self, mut client: Box<Client>) -> Option<Box<Client>> {
+        let mut places = self.places.borrow_mut();
+        let number = places.free.pop().unwrap_or(places.all.len() as u32);
+        if client.io.stream.park(number).is_ready() {
+            if (number as usize) < places.all.len() {
+                places.free.push(number);
+            }
+            return Some(client);
+        }
+        let until = client.silent_until();
+        places.put(number, client);
+        drop(places);
+        if until < self.look.get() {
+            self.look.set(until);
+            self.porter.get().inspect(|porter| porter.wake_by_ref());
+        }
+        None
+    }
+
+    /// Takes a connection out.
+    fn take(&self, number: u32) -> Option<Box<Client>> {
+        self.places.borrow_mut().take(number)
+    }
+
+    /// Takes out one that was silent for too long.
+    fn take_silent(&self, now: Moment) -> Option<Box<Client>> {
+        let mut places = self.places.borrow_mut();
+        let mut firsts = places.lines.iter().map(|line| line.first);
+        let silent = firsts.find(|first| places.until(*first).is_some_and(|until| until <= now))?;
+        places.take(silent)
+    }
+
+    fn next_look(&self) -> Option<Moment> {
+        let places = self.places.borrow();
+        places.lines.iter().filter_map(|line| places.until(line.first)).min()
+    }
+
+    /// Connections that are idle.
+    #[cfg(feature = "memory")]
+    pub fn len(&self) -> usize {
+        let places = self.places.borrow();
+        places.all.len() - places.free.len()
+    }
+
+    /// Drops all: they hold the worker that holds them.
+    pub fn clear(&self) {
+        drop(std::mem::take(&mut *self.places.borrow_mut()));
+    }
+
+    /// Has all of them looked at: a drain ends those that have said nothing.
+    pub fn wake_all(&self) {
+        let places = self.places.borrow();
+        let parked = |number: &u32| places.all[*number as usize].client.is_some();
+        (0..places.all.len() as u32).filter(parked).for_each(driver::wake_parked);
+    }
+}
+
+impl Places {
+    fn until(&self, number: u32) -> Option<Moment> {
+        Some(self.all.get(number as usize)?.client.as_ref()?.silent_until())
+    }
+
+    /// The line a connection stands in.
+    fn line(&mut self, client: &Client) -> &mut Line {
+        let at = usize::from(client.listener.0) * Silence::KINDS + client.silence() as usize;
+        if self.lines.len() <= at {
+            self.lines.resize(at + 1, Line { first: NONE, last: NONE });
+        }
+        &mut self.lines[at]
+    }
+
+    fn put(&mut self, number: u32, client: Box<Client>) {
+        let line = self.line(&client);
+        let before = std::mem::replace(&mut line.last, number);
+        if before == NONE {
+            line.first = number;
+        } else {
+            self.all[before as usize].after = number;
+        }
+        let place = Place { client: Some(client), before, after: NONE };
+        match self.all.get_mut(number as usize) {
+            Some(free) => *free = place,
+            None => self.all.push(place),
+        }
+    }
+
+    fn take(&mut self, number: u32) -> Option<Box<Client>> {
+        let place = self.all.get_mut(number as usize)?;
+        let client = place.client.take()?;
+        let (before, after) = (place.before, place.after);
+        let line = self.line(&client);
+        if before == NONE {
+            line.first = after;
+        }
+        if after == NONE {
+            line.last = before;
+        }
+        if let Some(place) = self.all.get_mut(before as usize) {
+            place.after = after;
+        }
+        if let Some(place) = self.all.get_mut(after as usize) {
+            place.before = before;
+        }
+        self.free.push(number);
+        Some(client)
+    }
+}
+
+/// Gives those that speak a room, and closes those that were silent for too long.
+pub(crate) async fn porter(worker: Rc<Worker>) {
+    let parking = &worker.parking;
+    let mut woken = VecDeque::new();
+    let mut timer = Timer::default();
+    loop {
+        poll_fn(|cx| {
+            loop {
+                while driver::poll_woken(cx, &mut woken).is_ready() {}
+                if !woken.is_empty() {
+                    return Poll::Ready(());
+                }
+                if parking.look.get() <= now() {
+                    while let Some(mut silent) = parking.take_silent(now()) {
+                        silent.io.stream.unpark();
+                        if silent.silence() == Silence::Handshake {
+                            worker.meters.handshakes[HandshakeEnd::Timeout as usize].add(1);
+                        }
+                    }
+                    parking.look.set(parking.next_look().unwrap_or(NEVER));
+                }
+                parking.porter.get_or_init(|| cx.waker().clone());
+                let look = parking.look.get();
+                if look == NEVER || timer.poll_until(cx, look).is_pending() {
+                    return Poll::Pending;
+                }
+            }
+        })
+        .await;
+        for number in woken.drain(..woken.len().min(ROUND_MAX)) {
+            if let Some(mut client) = parking.take(number) {
+                client.io.stream.unpark();
+                if worker.draining.get() {
+                    client.io.stream.doubt();
+                }
+                rooms::serve(&worker, client);
+            }
+        }
+        worker.tasks.next_round().await;
+    }
+}
