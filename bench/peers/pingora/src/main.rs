@@ -2,7 +2,8 @@
 //! X-Forwarded-For added, connections kept on both sides.
 //!
 //! usage: pingora-peer LISTEN UPSTREAM
-//!
+
+use std::net::SocketAddr;
 
 use async_trait::async_trait;
 use pingora::prelude::*;
@@ -13,7 +14,7 @@ use pingora::upstreams::peer::HttpPeer;
 const KEPT: usize = 2048;
 
 struct Proxy {
-    upstream: String,
+    upstream: SocketAddr,
 }
 
 #[async_trait]
@@ -23,7 +24,7 @@ impl ProxyHttp for Proxy {
     fn new_ctx(&self) {}
 
     async fn upstream_peer(&self, _: &mut Session, _: &mut ()) -> Result<Box<HttpPeer>> {
-        Ok(Box::new(HttpPeer::new(&*self.upstream, false, String::new())))
+        Ok(Box::new(HttpPeer::new(self.upstream, false, String::new())))
     }
 
     async fn upstream_request_filter(
@@ -57,7 +58,7 @@ fn main() {
     };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
-    let proxy = Proxy { upstream: upstream.clone() };
+    let proxy = Proxy { upstream: upstream.parse().expect("an address") };
     let mut service = http_proxy_service(&server.configuration, proxy);
     service.add_tcp(listen);
     server.add_service(service);
