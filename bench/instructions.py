@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 from place import Setup
-from process import HOST, Trouble, command, pinned
+from process import HOST, ROOT, Trouble, command, pinned
 from running import LOAD_CORE, Stage
 from servers import Server
 
@@ -20,6 +20,8 @@ CONNECTIONS = 8
 SHORT, LONG = 2_000, 12_000
 # Fifty times slower than usual is normal here.
 LOAD_SECONDS = 300
+GROWTHS = ("pick_growth", "route_growth")
+GROWTH_SECONDS = 900
 NOT_COUNTED = ("go", "caddy")
 PLAIN = Setup(single_process=True)
 LOGGING = Setup(single_process=True, logging=True)
@@ -38,6 +40,17 @@ def of_all(rig: pathlib.Path, servers: list[Server]) -> dict[str, dict[str, int]
         said = ", ".join(f"{count:,}" for count in found[server.name].values())
         sys.stderr.write(f"instructions: {server.name} {said}\n")
     return found
+
+
+def growth() -> dict[str, float]:
+    """How many times as much the dearest pick and route cost with many as with few."""
+    result = subprocess.run([ROOT / "bench/budgets", *GROWTHS], capture_output=True, text=True,
+                            timeout=GROWTH_SECONDS)
+    found = {name: re.search(rf"^{name}\s+([\d.]+)", result.stdout, re.MULTILINE)
+             for name in GROWTHS}
+    if None in found.values():
+        raise Trouble(f"bench/budgets measured nothing: {result.stderr.strip()}")
+    return {name: float(row.group(1)) for name, row in found.items()}
 
 
 def per_request(server: Server, rig: pathlib.Path, setup: Setup,

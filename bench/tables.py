@@ -44,7 +44,8 @@ def table(result: dict) -> list[str]:
     """The table of one workload, its verdicts below it."""
     workload = WORKLOADS[result["workload"]]
     kinds: dict[str, Callable[[dict], list[str]]] = {
-        "load": load, "idle": idle, "pace": pace, "reload": reload, "instructions": instructions}
+        "load": load, "idle": idle, "pace": pace, "reload": reload, "instructions": instructions,
+        "growth": growth}
     lines = kinds[workload.kind](result) + footnotes(result)
     found = [verdict(target, result) for target in TARGETS if target.workload == workload.name]
     known = [f"- {said(one)}" for one in found if one.word != UNKNOWN]
@@ -133,6 +134,14 @@ def instructions(result: dict) -> list[str]:
         for name in ordered(result, "instructions")])
 
 
+def growth(result: dict) -> list[str]:
+    rounds = result["rounds"]
+    return markdown(["", "times the instructions"], [
+        [words, between(figure(rounds, "gatehouse", key), 2)] for key, words in [
+            ("pick_growth", "the dearest pick, 1,000 endpoints against 2"),
+            ("route_growth", "finding a route, 100,000 against 10")]])
+
+
 def footnotes(result: dict) -> list[str]:
     notes = []
     if result.get("on"):
@@ -159,14 +168,18 @@ def footnotes(result: dict) -> list[str]:
 
 
 def said(one: Verdict) -> str:
-    digits = 2 if one.target.others else 0
+    digits = digits_of(one.target)
     return f"{limit(one.target)}: {between(one.found, digits)}, **{one.word}**"
+
+
+def digits_of(target: Target) -> int:
+    return 2 if target.others or target.figure.endswith("_growth") else 0
 
 
 def limit(target: Target) -> str:
     if not target.others:
         aim = f" (aim {target.aim:,.0f})" if target.aim else ""
-        return f"at most {target.limit:,.0f} {UNITS[target.figure]}{aim}"
+        return f"at most {target.limit:,.{digits_of(target)}f} {UNITS[target.figure]}{aim}"
     best = " and ".join(name_of(name) for name in target.others)
     best = f"the better of {best}" if len(target.others) > 1 else best
     aim = f" (aim {target.aim:.2f})" if target.aim else ""
@@ -175,13 +188,15 @@ def limit(target: Target) -> str:
 
 WORDS = {"cpu_us": "CPU a request", "added_p99": "p99 added"}
 UNITS = {"idle_bytes": "resident bytes a connection", "instructions": "user instructions, plain",
-         "instructions_everything": "user instructions, everything on"}
+         "instructions_everything": "user instructions, everything on",
+         "pick_growth": "times the instructions of a pick, 1,000 endpoints against 2",
+         "route_growth": "times those of finding a route, 100,000 against 10"}
 
 
 def verdict_table(found: list[Verdict]) -> list[str]:
     rows = []
     for one in found:
-        digits = 2 if one.target.others else 0
+        digits = digits_of(one.target)
         rows.append([WORKLOADS[one.target.workload].title, limit(one.target),
                      between(one.found, digits), f"**{one.word}**"])
     return markdown(["Work", "Target", "Found", ""], rows)

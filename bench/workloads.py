@@ -14,7 +14,7 @@ OTHERS = ("pingora", "go", "caddy")
 class Workload:
     name: str
     title: str
-    # How it is measured: load, idle, pace, reload or instructions.
+    # How it is measured: load, idle, pace, reload, instructions or growth.
     kind: str = "load"
     path: str = f"/bytes/{KIB}"
     # Bytes of an answer's body; every answer is held to it.
@@ -71,6 +71,8 @@ WORKLOADS = {workload.name: workload for workload in [
              setup=Setup(reloads=True), peers=SERVERS, rounds=5, seconds=3),
     Workload("instructions", "User instructions a request, 1 KiB answers",
              kind="instructions", peers=FOUR + ("pingora",), rounds=1),
+    Workload("growth", "Picks and routes, by their number", kind="growth", peers=("gatehouse",),
+             rounds=1),
 ]}
 
 
@@ -103,6 +105,8 @@ TARGETS = [
     Target("slow", "added_p99", 1.10, ("haproxy", "nginx")),
     Target("instructions", "instructions", 10_000),
     Target("instructions", "instructions_everything", 16_000),
+    Target("growth", "pick_growth", 3.0),
+    Target("growth", "route_growth", 2.0),
 ]
 
 # What a browser behind a login sends: with Host and the length of an upload 30 and more.
