@@ -2,7 +2,7 @@
 
 use super::PROVIDER;
 use super::identity::{Identity, IdentityFault, certificates};
-use super::suites::{MinVersion, suites};
+use super::suites::{MinVersion, suites, versions};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
@@ -102,8 +102,9 @@ impl ClientSide {
     /// [`ClientFault`].
     pub fn new(spec: &ClientSpec, protocols: &[&[u8]]) -> Result<ClientSide, ClientFault> {
         let other = |error: &dyn fmt::Display| ClientFault::Other(error.to_string());
-        let chosen = CryptoProvider { cipher_suites: suites(&spec.suites), ..(**PROVIDER).clone() };
-        let provider = Arc::new(chosen);
+        let cipher_suites = suites(&spec.suites);
+        let versions = versions(spec.min_version, &cipher_suites);
+        let provider = Arc::new(CryptoProvider { cipher_suites, ..(**PROVIDER).clone() });
         let verifier: Arc<dyn ServerCertVerifier> = match &spec.verify {
             Verify::By(roots) if roots.count() == 0 => return Err(ClientFault::NoRoots),
             Verify::By(roots) => {
@@ -115,7 +116,7 @@ impl ClientSide {
             Verify::NotAtAll => Arc::new(Credulous),
         };
         let builder = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(spec.min_version.versions())
+            .with_protocol_versions(&versions)
             .map_err(|_| ClientFault::NoSuite)?
             .dangerous()
             .with_custom_certificate_verifier(verifier);

@@ -3,7 +3,7 @@
 use super::PROVIDER;
 use super::identity::{Identity, IdentityFault, certificates};
 use super::names::Names;
-use super::suites::{MinVersion, is_ecdsa, is_tls13, suites};
+use super::suites::{MinVersion, is_ecdsa, is_tls13, suites, versions};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::server::danger::ClientCertVerifier;
@@ -210,9 +210,11 @@ fn config(
     protocols: &[&[u8]],
     before: Option<&ServerSide>,
 ) -> Result<ServerConfig, ServerFault> {
-    let provider = CryptoProvider { cipher_suites: suites(&policy.suites), ..(**PROVIDER).clone() };
+    let cipher_suites = suites(&policy.suites);
+    let versions = versions(policy.min_version, &cipher_suites);
+    let provider = CryptoProvider { cipher_suites, ..(**PROVIDER).clone() };
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
-        .with_protocol_versions(policy.min_version.versions())
+        .with_protocol_versions(&versions)
         .map_err(|_| ServerFault::NoSuite)?
         .with_client_cert_verifier(verifier(&policy.client)?)
         .with_cert_resolver(Arc::new(resolver));

@@ -150,7 +150,7 @@ impl TlsStream {
                 // What came before the end is read before the end is told.
                 Reading::Ended | Reading::Broken if filled > 0 => return Poll::Ready(Ok(filled)),
                 Reading::Ended => return Poll::Ready(Ok(0)),
-                Reading::Broken => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
+                Reading::Broken => return Poll::Ready(Err(broken_protocol())),
             }
             match self.step(&mut room[filled..], Task::Nothing) {
                 Ok(Step::Plain(count)) => filled += count,
@@ -302,7 +302,9 @@ impl TlsStream {
     /// The peer broke the protocol: it is told how, as far as the socket takes it at once.
     fn tell_why(&mut self, cx: &mut Context<'_>) {
         self.reading = Reading::Broken;
-        while let Ok(Step::Again) = self.step(&mut [], Task::Nothing) {}
+        // rustls must not look at what it has refused once more; while it has something to send it
+        // does not look at anything.
+        while self.session.wants_write() && self.step(&mut [], Task::Nothing).is_ok() {}
         drop(self.poll_flush(cx));
     }
 
@@ -384,6 +386,9 @@ impl TlsStream {
     }
 
     fn seal_one(&mut self, data: &[u8]) -> io::Result<()> {
+        if self.reading == Reading::Broken {
+            return Err(broken_protocol());
+        }
         loop {
             match self.step(&mut [], Task::Seal(data)) {
                 Ok(Step::Open) => return Ok(()),
@@ -394,7 +399,7 @@ impl TlsStream {
                 Ok(Step::Handshaking) => return Err(io::ErrorKind::NotConnected.into()),
                 Err(_) => {
                     self.reading = Reading::Broken;
-                    return Err(io::ErrorKind::InvalidData.into());
+                    return Err(broken_protocol());
                 }
             }
         }
@@ -402,14 +407,18 @@ impl TlsStream {
 
     /// Protects a close_notify, once, where the handshake has come to an end.
     fn close(&mut self) {
-        if std::mem::replace(&mut self.close_sent, true) {
+        if std::mem::replace(&mut self.close_sent, true) || self.reading == Reading::Broken {
             return;
         }
         loop {
             match self.step(&mut [], Task::Close) {
                 Ok(Step::Again | Step::Plain(_)) => {}
                 Ok(Step::PeerClosed) => self.reading = Reading::Ended,
-                Ok(Step::Open | Step::Handshaking) | Err(_) => return,
+                Ok(Step::Open | Step::Handshaking) => return,
+                Err(_) => {
+                    self.reading = Reading::Broken;
+                    return;
+                }
             }
         }
     }
@@ -424,6 +433,11 @@ impl Drop for TlsStream {
         self.close();
         drop(self.poll_flush(&mut Context::from_waker(Waker::noop())));
     }
+}
+
+/// The peer did what TLS forbids.
+fn broken_protocol() -> io::Error {
+    io::ErrorKind::InvalidData.into()
 }
 
 fn broken(error: io::Error) -> rustls::Error {

@@ -13,17 +13,6 @@ pub enum MinVersion {
     Tls13,
 }
 
-impl MinVersion {
-    pub(super) fn versions(self) -> &'static [&'static SupportedProtocolVersion] {
-        static ALL: [&SupportedProtocolVersion; 2] =
-            [&rustls::version::TLS13, &rustls::version::TLS12];
-        match self {
-            MinVersion::Tls12 => &ALL,
-            MinVersion::Tls13 => &ALL[..1],
-        }
-    }
-}
-
 /// Every suite there is, by its registered name, in the order of preference. All of them have
 /// forward secrecy and authenticate what they encrypt.
 pub static SUITES: [(&str, &SupportedCipherSuite); 9] = [
@@ -55,6 +44,21 @@ pub(super) fn suites(names: &[&str]) -> Vec<SupportedCipherSuite> {
     let chosen: Vec<&str> = if names.is_empty() { all.collect() } else { names.to_vec() };
     let find = |name: &&str| SUITES.iter().find(|(own, _)| own == name).map(|(_, suite)| **suite);
     chosen.iter().filter_map(find).collect()
+}
+
+/// The versions that are spoken: those from the lowest on that a suite is left for.
+pub(super) fn versions(
+    min: MinVersion,
+    suites: &[SupportedCipherSuite],
+) -> Vec<&'static SupportedProtocolVersion> {
+    let all: &[&'static SupportedProtocolVersion] = match min {
+        MinVersion::Tls12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
+        MinVersion::Tls13 => &[&rustls::version::TLS13],
+    };
+    let has = |version: &&&SupportedProtocolVersion| {
+        suites.iter().any(|suite| suite.version().version == version.version)
+    };
+    all.iter().filter(has).copied().collect()
 }
 
 /// Whether a suite of TLS 1.2 is signed with an elliptic curve key.

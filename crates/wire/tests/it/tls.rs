@@ -261,7 +261,10 @@ fn a_socket_that_ends_without_close_notify_is_an_error_and_one_with_it_is_an_end
     assert_eq!(read.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
 }
 
-async fn both_async<A, B>(one: impl Future<Output = A>, two: impl Future<Output = B>) -> (A, B) {
+pub(crate) async fn both_async<A, B>(
+    one: impl Future<Output = A>,
+    two: impl Future<Output = B>,
+) -> (A, B) {
     let (mut one, mut two) = (pin!(one), pin!(two));
     let (mut first, mut second) = (None, None);
     poll_fn(|cx| {

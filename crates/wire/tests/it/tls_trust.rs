@@ -1,13 +1,14 @@
 //! Whom TLS lets in: names, certificates, policies, tickets.
 
-use crate::tls::{Authority, one, read_some, server, shake, shaken, write};
+use crate::tls::{Authority, both, both_async, one, read_some, server, shake, shaken, write};
 use gatehouse_wire::Stream;
 use gatehouse_wire::memory::MemoryStream;
 use gatehouse_wire::tls::{
     ClientAuth, ClientSide, ClientSpec, Identity, IdentityFault, MinVersion, Roots, ServerFault,
-    ServerSide, Verify, accept,
+    ServerId, ServerSide, Verify, accept, connect,
 };
-use std::future::poll_fn;
+use proptest::prelude::*;
+use std::future::{Future, poll_fn};
 use std::io::IoSlice;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -192,4 +193,125 @@ fn what_is_not_tls_ends_in_the_handshake() {
     assert_eq!(said(b"\x16\x03\x01\x00\x05\x02\x00\x00\x01\x00"), "protocol");
     assert_eq!(said(b"\x16\x03"), "closed");
     assert_eq!(said(b""), "closed");
+}
+
+/// Everything one side of a conversation sends: a handshake, a request or an answer, the end.
+fn recorded(side: &Arc<ServerSide>, client: &ClientSide) -> [Vec<u8>; 2] {
+    let ends = [MemoryStream::pair(), MemoryStream::pair()];
+    let [(near, middle_near), (middle_far, far)] = ends;
+    let (mut to_server, mut to_client) = (Vec::new(), Vec::new());
+    let talk = async {
+        let mut near =
+            connect(Stream::Memory(near), client, &ServerId::new("a.test").unwrap()).await.unwrap();
+        write(&mut near, &[b"ask"]).await.unwrap();
+        read_some(&mut near, 100).await.unwrap();
+        poll_fn(|cx| near.poll_shutdown(cx)).await.unwrap();
+    };
+    let answer = async {
+        let mut stream = Stream::Memory(far);
+        accept(&mut stream, Arc::clone(side)).await.unwrap();
+        read_some(&mut stream, 100).await.unwrap();
+        write(&mut stream, &[b"answer"]).await.unwrap();
+        poll_fn(|cx| stream.poll_shutdown(cx)).await.unwrap();
+    };
+    let (mut one, mut two) = (Stream::Memory(middle_near), Stream::Memory(middle_far));
+    let relay = poll_fn(|cx| {
+        let moved = [
+            carry(cx, &mut one, &mut two, &mut to_server),
+            carry(cx, &mut two, &mut one, &mut to_client),
+        ];
+        if moved == [true, true] { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    });
+    both(both_async(talk, answer), relay);
+    [to_server, to_client]
+}
+
+/// Passes on what there is and keeps it; true once it has ended.
+fn carry(cx: &mut Context<'_>, from: &mut Stream, to: &mut Stream, kept: &mut Vec<u8>) -> bool {
+    let mut room = [0; 20_000];
+    loop {
+        match from.poll_read(cx, &mut room) {
+            std::task::Poll::Ready(Ok(count)) if count > 0 => {
+                kept.extend_from_slice(&room[..count]);
+                let _ = to.poll_write_vectored(cx, &[IoSlice::new(&room[..count])]);
+            }
+            std::task::Poll::Ready(_) => return true,
+            std::task::Poll::Pending => return false,
+        }
+    }
+}
+
+/// Hands `bytes` to one side in pieces, and has it read, write, look and end, whatever it says.
+fn feed(bytes: &[u8], piece: usize, server: Option<&Arc<ServerSide>>, client: &ClientSide) {
+    let (near, far) = MemoryStream::pair();
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut far = Stream::Memory(far);
+    let mut own = Stream::Memory(near);
+    let mut pieces = bytes.chunks(piece);
+    let id = ServerId::new("a.test").unwrap();
+    let mut shaking: std::pin::Pin<Box<dyn Future<Output = Option<Stream>>>> = match server {
+        Some(side) => Box::pin(async {
+            accept(&mut own, Arc::clone(side)).await.ok()?;
+            Some(own)
+        }),
+        None => Box::pin(async { connect(own, client, &id).await.ok() }),
+    };
+    let mut shaken = None;
+    let mut room = vec![0; 3000];
+    for _ in 0..bytes.len() / piece + 3 {
+        match pieces.next() {
+            Some(piece) => drop(far.poll_write_vectored(&mut cx, &[IoSlice::new(piece)])),
+            None => drop(far.poll_shutdown(&mut cx)),
+        }
+        match &mut shaken {
+            None => {
+                if let std::task::Poll::Ready(done) = shaking.as_mut().poll(&mut cx) {
+                    let Some(stream) = done else { return };
+                    shaken = Some(stream);
+                }
+            }
+            Some(stream) => {
+                let _ = stream.poll_read(&mut cx, &mut room);
+                let _ = stream.poll_write_vectored(&mut cx, &[IoSlice::new(b"more")]);
+                let _ = stream.glance();
+            }
+        }
+    }
+    if let Some(stream) = &mut shaken {
+        let _ = stream.poll_shutdown(&mut cx);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn no_bytes_of_a_peer_end_in_a_panic(
+        toward_server in any::<bool>(),
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        cut in any::<prop::sample::Index>(),
+        twice in any::<bool>(),
+        piece in 1_usize..2000,
+    ) {
+        thread_local! {
+            static MADE: (Arc<ServerSide>, ClientSide, [Vec<u8>; 2]) = {
+                let authority = Authority::new("ca");
+                let side = server(&[authority.entry(&["a.test"], ClientAuth::None)]);
+                let client = authority.client(None);
+                let bytes = recorded(&side, &client);
+                (side, client, bytes)
+            };
+        }
+        MADE.with(|(side, client, recorded)| {
+            let mut bytes = recorded[usize::from(!toward_server)].clone();
+            for (at, byte) in &changes {
+                *at.get_mut(&mut bytes) = *byte;
+            }
+            bytes.truncate(cut.index(bytes.len()) + 1);
+            if twice {
+                bytes.extend_from_within(..);
+            }
+            feed(&bytes, piece, toward_server.then_some(side), client);
+        });
+    }
 }
