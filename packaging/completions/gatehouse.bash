@@ -240,7 +240,7 @@ _gatehouse() {
             return 0
             ;;
         gatehouse__subcmd__demo)
-            opts="-h --help"
+            opts="-h --tls --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -384,13 +384,21 @@ _gatehouse() {
             return 0
             ;;
         gatehouse__subcmd__proxy)
-            opts="-h --listen --to --balance --admin --workers --print-config --help"
+            opts="-h --listen --tls-cert --tls-key --to --balance --admin --workers --print-config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --listen)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tls-key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -61,9 +61,12 @@ complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -l json -d 'P
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -l h2 -d 'HTTP/2: not in this version'
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -l h3 -d 'HTTP/3: not in this version'
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -s h -l help -d 'Print help'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand demo" -l tls -d 'Speak https, with a certificate made on the fly'
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand demo" -s h -l help -d 'Print help'
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand proxy" -l listen -d 'Where to listen: :PORT, IP:PORT or unix:PATH; may be given several times' -r
-complete -c gatehouse -n "__fish_gatehouse_using_subcommand proxy" -l to -d 'An endpoint: HOST:PORT, http://HOST:PORT/base or unix:PATH; may be given several times' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand proxy" -l tls-cert -d 'A certificate in PEM, for TLS on all of them' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand proxy" -l tls-key -d 'Its private key in PEM' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand proxy" -l to -d 'An endpoint: HOST:PORT, http://HOST:PORT/base, the same with https, or unix:PATH; may be given several times' -r
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand proxy" -l balance -d 'How an endpoint is chosen, such as least-request' -r
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand proxy" -l admin -d 'Where the admin interface listens: a loopback address' -r
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand proxy" -l workers -d 'Threads that serve; one per core without it' -r

@@ -176,9 +176,12 @@ pub(crate) struct BenchArgs {
     pub h3: bool,
 }
 
-/// What `demo` is told: nothing. The rest is how it starts its origins.
+/// What `demo` is told. What is hidden is how it starts its origins.
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
+    /// Speak https, with a certificate made on the fly.
+    #[arg(long)]
+    pub tls: bool,
     /// Be one of the origins instead: its name.
     #[arg(long, hide = true, value_name = "NAME")]
     pub origin: Option<String>,
@@ -193,7 +196,14 @@ pub(crate) struct ProxyArgs {
     /// Where to listen: :PORT, IP:PORT or unix:PATH; may be given several times.
     #[arg(long, value_name = "ADDRESS", required = true)]
     pub listen: Vec<String>,
-    /// An endpoint: HOST:PORT, http://HOST:PORT/base or unix:PATH; may be given several times.
+    /// A certificate in PEM, for TLS on all of them.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<String>,
+    /// Its private key in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<String>,
+    /// An endpoint: HOST:PORT, http://HOST:PORT/base, the same with https, or unix:PATH; may be
+    /// given several times.
     #[arg(long, value_name = "ENDPOINT", required = true)]
     pub to: Vec<String>,
     /// How an endpoint is chosen, such as least-request.

@@ -8,6 +8,8 @@ use std::num::NonZeroUsize;
 pub struct CommandLine {
     /// Addresses to listen on, at least one: `:8080`.
     pub listen: Vec<String>,
+    /// A certificate and its key, for TLS on all of them.
+    pub tls: Option<(String, String)>,
     /// Endpoints, at least one: `127.0.0.1:9001`.
     pub to: Vec<String>,
     /// How one is chosen.
@@ -29,7 +31,12 @@ pub fn command_line_text(line: &CommandLine) -> String {
     }
     for (at, bind) in line.listen.iter().enumerate() {
         let name = if at == 0 { "main".to_owned() } else { format!("main-{}", at + 1) };
-        let _ = writeln!(out, "[listeners.{name}]\nbind = {}\n", quoted(bind));
+        let _ = writeln!(out, "[listeners.{name}]\nbind = {}", quoted(bind));
+        if let Some((cert, key)) = &line.tls {
+            let (cert, key) = (quoted(cert), quoted(key));
+            let _ = writeln!(out, "tls = {{ cert = {cert}, key = {key} }}");
+        }
+        out.push('\n');
     }
     out.push_str("[[routes]]\nname = \"all\"\nupstream = \"main\"\n\n[upstreams.main]\n");
     let endpoints: Vec<String> = line.to.iter().map(|to| quoted(to)).collect();

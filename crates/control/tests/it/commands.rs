@@ -1,13 +1,14 @@
 //! `gatehouse proxy` without a file is a file.
 
 use gatehouse_control::config::{CommandLine, command_line_text, layout, load_text};
-use gatehouse_core::plan::{Balance, Bind};
+use gatehouse_core::plan::{Balance, Bind, Transport};
 use std::num::NonZeroUsize;
 
 #[test]
 fn a_command_line_becomes_a_file_that_loads_and_is_laid_out() {
     let line = CommandLine {
         listen: vec![":8080".to_owned(), "127.0.0.1:81".to_owned()],
+        tls: Some(("a.pem".to_owned(), "a.key".to_owned())),
         to: vec!["127.0.0.1:9001".to_owned(), "http://127.0.0.1:9002/base".to_owned()],
         balance: Some("least-request".to_owned()),
         admin: Some("127.0.0.1:9900".to_owned()),
@@ -23,6 +24,7 @@ fn a_command_line_becomes_a_file_that_loads_and_is_laid_out() {
     let plan = &lowered.plan;
     assert_eq!(plan.listeners[0].bind, Bind::Ip("[::]:8080".parse().unwrap()));
     assert_eq!(plan.listeners.len(), 2);
+    assert!(plan.listeners.iter().all(|listener| listener.transport == Transport::Tls));
     assert_eq!(plan.upstreams[0].balance, Balance::LeastRequest);
     let endpoints: Vec<&str> = plan.upstreams[0].endpoints.iter().map(|e| &*e.text).collect();
     assert_eq!(endpoints, line.to);

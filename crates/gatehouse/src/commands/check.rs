@@ -6,7 +6,7 @@ use gatehouse_control::certificates::prepare;
 use gatehouse_control::config::{
     Json, Kind, Loaded, Lowered, Problem, ProcessEnv, load, problem_json, render,
 };
-use gatehouse_core::plan::{Action, Address, Balance, Bind, Plan, RouteId, Target};
+use gatehouse_core::plan::{Action, Address, Balance, Bind, Plan, RouteId, Target, Transport};
 use gatehouse_core::route::{HostRule, PathRule, RouteRule};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -103,7 +103,11 @@ fn summary(loaded: &Loaded, lowered: &Lowered) -> String {
         count(lowered.expects.len(), "expectation"),
     );
     for listener in &plan.listeners {
-        let _ = writeln!(out, "  listener {}: {}", listener.name, bind(&listener.bind));
+        let beneath = match listener.transport {
+            Transport::Clear => "",
+            Transport::Tls => ", tls",
+        };
+        let _ = writeln!(out, "  listener {}: {}{beneath}", listener.name, bind(&listener.bind));
     }
     for (at, route) in plan.routes.iter().enumerate().take(LISTED_MAX) {
         let rule = plan.router.rule(RouteId(at as u32));

@@ -9,9 +9,12 @@ use gatehouse_control::config::{CommandLine, ProcessEnv, command_line_text, load
 use gatehouse_control::gateway::Gateway;
 use gatehouse_control::supervisor::Supervisor;
 use gatehouse_rig::origin::{Origin, Reserved};
-use std::io::{self, BufRead, BufReader, Read};
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -20,8 +23,9 @@ use std::time::{Duration, Instant};
 
 const NAMES: [&str; 3] = ["one", "two", "three"];
 
-/// The port the demo's gateway takes if it is free.
+/// The port the demo's gateway takes if it is free, in clear and under TLS.
 const PORT: u16 = 8080;
+const TLS_PORT: u16 = 8443;
 
 /// How long a killed origin stays away.
 const AWAY: Duration = Duration::from_secs(10);
@@ -30,7 +34,7 @@ const AWAY: Duration = Duration::from_secs(10);
 pub(crate) fn run(args: &DemoArgs) -> ExitCode {
     let done = match &args.origin {
         Some(name) => be_origin(name, args.at).map(|()| ExitCode::SUCCESS),
-        None => demonstrate(),
+        None => demonstrate(args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: demo: {error}");
@@ -83,22 +87,26 @@ impl Drop for Running {
     }
 }
 
-fn demonstrate() -> io::Result<ExitCode> {
+fn demonstrate(args: &DemoArgs) -> io::Result<ExitCode> {
+    let identity = args.tls.then(Identity::make).transpose()?;
     let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
     let start_one = |name| Running::start(name, Arc::new(Reserved::new(anywhere)?));
     let origins: io::Result<Vec<Running>> = NAMES.into_iter().map(start_one).collect();
     let origins = origins?;
-    let gateway = start(&origins, PORT).or_else(|_| start(&origins, 0))?;
-    tell(&gateway, &origins);
+    let port = if args.tls { TLS_PORT } else { PORT };
+    let identity = identity.as_ref();
+    let gateway = start(&origins, port, identity).or_else(|_| start(&origins, 0, identity))?;
+    tell(&gateway, &origins, identity);
     let keeper = Keeper::start(origins)?;
     let code = super::run::end(gateway, || {});
     keeper.stop();
     Ok(code)
 }
 
-fn start(origins: &[Running], port: u16) -> io::Result<Gateway> {
+fn start(origins: &[Running], port: u16, identity: Option<&Identity>) -> io::Result<Gateway> {
     let text = command_line_text(&CommandLine {
         listen: vec![format!("127.0.0.1:{port}")],
+        tls: identity.map(Identity::files),
         to: origins.iter().map(|origin| origin.place.address().to_string()).collect(),
         admin: Some("127.0.0.1:0".to_owned()),
         ..CommandLine::default()
@@ -115,7 +123,7 @@ fn start(origins: &[Running], port: u16) -> io::Result<Gateway> {
         .map_err(|fault| io::Error::other(fault.to_string()))
 }
 
-fn tell(gateway: &Gateway, origins: &[Running]) {
+fn tell(gateway: &Gateway, origins: &[Running], identity: Option<&Identity>) {
     for line in gateway.addresses() {
         println!("{line}");
     }
@@ -123,11 +131,17 @@ fn tell(gateway: &Gateway, origins: &[Running]) {
         println!("origin {name:5} on {}, process {}", place.address(), child.id());
     }
     let Some(address) = gateway.first_address() else { return };
+    let curl = match identity {
+        None => format!("curl http://{address}"),
+        Some(identity) => {
+            format!("curl --cacert {} https://{address}", identity.certificate().display())
+        }
+    };
     let victim = origins.get(1).map_or(0, |origin| origin.child.id());
     println!("\nTry:");
     let mut tries = vec![
-        (format!("curl http://{address}/"), "again and again: the origins take turns"),
-        (format!("curl http://{address}/echo?q=1"), "what an origin sees"),
+        (format!("{curl}/"), "again and again: the origins take turns"),
+        (format!("{curl}/echo?q=1"), "what an origin sees"),
         (format!("kill -9 {victim}"), "origin two dies; curl on: no request fails"),
     ];
     for line in gateway.addresses() {
@@ -139,6 +153,44 @@ fn tell(gateway: &Gateway, origins: &[Running]) {
         println!("  {command:40} # {what}");
     }
     println!("\nCtrl-C ends it.");
+}
+
+/// A certificate that signs itself, in a folder that goes when the demo ends.
+struct Identity(PathBuf);
+
+impl Identity {
+    fn make() -> io::Result<Identity> {
+        let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+        let made = rcgen::generate_simple_self_signed(names).map_err(io::Error::other)?;
+        let folder = std::env::temp_dir().join(format!("gatehouse-demo-{}", std::process::id()));
+        DirBuilder::new().mode(0o700).create(&folder)?;
+        let identity = Identity(folder);
+        std::fs::write(identity.certificate(), made.cert.pem())?;
+        let mut key = OpenOptions::new();
+        let mut key = key.write(true).create_new(true).mode(0o600).open(identity.key())?;
+        key.write_all(made.signing_key.serialize_pem().as_bytes())?;
+        Ok(identity)
+    }
+
+    fn certificate(&self) -> PathBuf {
+        self.0.join("cert.pem")
+    }
+
+    fn key(&self) -> PathBuf {
+        self.0.join("key.pem")
+    }
+
+    /// Both, as a configuration names them.
+    fn files(&self) -> (String, String) {
+        (self.certificate().display().to_string(), self.key().display().to_string())
+    }
+}
+
+impl Drop for Identity {
+    fn drop(&mut self) {
+        // It is in a folder for what may go; nobody has to be told.
+        drop(std::fs::remove_dir_all(&self.0));
+    }
 }
 
 /// Watches the origins and brings back the ones that were killed.

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 pub(crate) fn run(args: &ProxyArgs) -> ExitCode {
     let text = command_line_text(&CommandLine {
         listen: args.listen.clone(),
+        tls: args.tls_cert.clone().zip(args.tls_key.clone()),
         to: args.to.clone(),
         balance: args.balance.clone(),
         admin: args.admin.clone(),

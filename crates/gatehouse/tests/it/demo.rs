@@ -17,8 +17,12 @@ struct Demo {
 
 impl Demo {
     fn start() -> Demo {
+        Demo::start_with(&[])
+    }
+
+    fn start_with(more: &[&str]) -> Demo {
         // A terminal gives what it starts a process group of its own; so does setsid.
-        let launch = Launch::new("setsid", "").arguments([BINARY, "demo"]);
+        let launch = Launch::new("setsid", "").arguments([&[BINARY, "demo"], more].concat());
         let process = launch.spawn();
         process.expect_output_line("Ctrl-C ends it.");
         let output = process.output();
@@ -67,6 +71,23 @@ fn the_demo_says_where_it_is_and_what_to_try() {
     }
     assert!(get(demo.address, "/echo?q=1").text().contains("\"target\":\"/echo?q=1\""));
     assert!(ask_admin(demo.admin, "/status").text().contains("\"upstreams\""));
+}
+
+#[test]
+fn the_demo_under_tls_prints_a_line_that_works_as_it_stands() {
+    let mut demo = Demo::start_with(&["--tls"]);
+    let output = demo.process.output();
+    let line = output.iter().find(|line| line.trim().starts_with("curl --cacert ")).unwrap();
+    let words: Vec<&str> = line.split('#').next().unwrap().split_whitespace().collect();
+    let shown = std::process::Command::new(words[0]).arg("-sS").args(&words[1..]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&shown.stdout), "one\n", "{shown:?}");
+    let key = std::path::Path::new(words[2]).with_file_name("key.pem");
+    use std::os::unix::fs::PermissionsExt;
+    assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    let group = Pid::from_raw(demo.process.pid() as i32).expect("a pid");
+    kill_process_group(group, rustix::process::Signal::INT).expect("it runs");
+    assert_eq!(demo.process.wait(LIMIT).code(), Some(0));
+    assert!(!key.exists(), "the key is left behind");
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod sockets;
 mod starting;
 mod storm;
 mod systemd;
+mod tls;
 mod watch;
 mod websocket;
 mod wellness;

@@ -35,7 +35,7 @@ pub enum ListenerWhy {
     Port(u16),
     /// There is no other.
     Only,
-    /// It stands first, and none has the URL's port.
+    /// It stands first of those that speak the URL's scheme, and none has its port.
     First(u16),
 }
 

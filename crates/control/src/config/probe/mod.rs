@@ -69,7 +69,11 @@ fn listener(plan: &Plan, question: &Question) -> Result<(ListenerId, ListenerWhy
         Bind::Ip(address) => address.port() == port,
         Bind::Unix(_) => false,
     });
-    let first = plan.listeners.iter().position(|listener| listener.carries == carries(question));
+    let all = || 0..plan.listeners.len();
+    let fitting = || all().filter(|at| plan.listeners[*at].carries == carries(question));
+    // Behind whatever maps ports, a client of https comes in where that is spoken.
+    let beneath = fitting().find(|at| plan.listeners[*at].transport == question.transport);
+    let first = beneath.or_else(|| fitting().next());
     let at = has_port.or(first).unwrap_or(0);
     fits(plan, question, at)?;
     let why = match has_port {

@@ -1,5 +1,6 @@
 //! A request that is asked about.
 
+use gatehouse_core::plan::Transport;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -24,6 +25,8 @@ pub struct Question {
     pub authority: String,
     /// The port the client dials.
     pub port: u16,
+    /// What lies beneath what it speaks.
+    pub transport: Transport,
     /// Its path as sent.
     pub path: String,
     /// Its query without `?`.
@@ -85,9 +88,9 @@ pub fn parse_request(method: &str, url: &str) -> Result<Question, QuestionFault>
     }
     let fault = || QuestionFault::Url(url.to_owned());
     let (scheme, rest) = url.split_once("://").ok_or_else(fault)?;
-    let usual_port = match scheme.to_ascii_lowercase().as_str() {
-        "http" => 80,
-        "https" => 443,
+    let (transport, usual_port) = match scheme.to_ascii_lowercase().as_str() {
+        "http" => (Transport::Clear, 80),
+        "https" => (Transport::Tls, 443),
         "tcp" | "tls" if method == "TCP" => return connection(url, rest).ok_or_else(fault),
         _ => return Err(fault()),
     };
@@ -110,6 +113,7 @@ pub fn parse_request(method: &str, url: &str) -> Result<Question, QuestionFault>
         method: method.to_owned(),
         authority: authority.to_owned(),
         port,
+        transport,
         path: if path.is_empty() { "/".to_owned() } else { path.to_owned() },
         query,
         headers: Vec::new(),
@@ -133,6 +137,7 @@ fn connection(url: &str, authority: &str) -> Option<Question> {
         method: "TCP".to_owned(),
         authority: if named { authority.to_owned() } else { String::new() },
         port,
+        transport: if named { Transport::Tls } else { Transport::Clear },
         path: "/".to_owned(),
         query: None,
         headers: Vec::new(),
