@@ -43,6 +43,11 @@ impl<'v> Admitted<'v> {
         self.view.upstream(self.upstream)
     }
 
+    /// Whether endpoints are told whose connection each is: it carries that client's alone.
+    pub fn announces(&self) -> bool {
+        self.upstream_plan().announce.is_some()
+    }
+
     /// How to forward.
     pub fn forward(&self) -> &'v Forward {
         self.forward

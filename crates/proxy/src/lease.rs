@@ -27,8 +27,6 @@ use std::task::Poll;
 pub(crate) struct Lease {
     pub origin: Box<Origin>,
     pick: Pick,
-    /// Whether the endpoint was told whose connection it is: it carries that client's alone.
-    told: bool,
 }
 
 /// A connection that an endpoint was told is one client's, between two exchanges of that client.
@@ -72,8 +70,14 @@ impl Lease {
     }
 
     /// Gives the connection back for another exchange: of anybody's, or of this client's.
-    pub fn finish(self, client: &mut Client, _complete: Complete, now: Moment) {
-        if self.told {
+    pub fn finish(
+        self,
+        client: &mut Client,
+        admitted: &Admitted<'_>,
+        _complete: Complete,
+        now: Moment,
+    ) {
+        if admitted.announces() {
             let pool = Rc::clone(self.pick.pool());
             client.kept = Some(Box::new(Kept { origin: self.origin, pool, since: now }));
         } else {
@@ -92,18 +96,17 @@ pub(crate) async fn lease(
     trace: &mut Trace,
 ) -> Result<Lease, Lost> {
     trace.reused = false;
-    let told = admitted.upstream_plan().announce.is_some();
-    if told {
+    if admitted.announces() {
         let kept = client.kept.take().filter(|_| !attempts.fresh_only());
         if let Some(origin) = kept.and_then(|kept| kept.take(&pick, now())) {
             trace.reused = true;
-            return Ok(Lease { origin, pick, told });
+            return Ok(Lease { origin, pick });
         }
     } else if !attempts.fresh_only() {
         let certainty = if attempts.repeatable() { Certainty::Known } else { Certainty::Asked };
         if let Some(origin) = pick.pool().take(now(), certainty) {
             trace.reused = true;
-            return Ok(Lease { origin, pick, told });
+            return Ok(Lease { origin, pick });
         }
     }
     let stream = dial(worker, client, admitted, &pick, trace).await.map_err(|failure| {
@@ -114,7 +117,7 @@ pub(crate) async fn lease(
     })?;
     let inbox = Inbox::new(Rc::clone(&worker.buffers));
     let origin = Origin::new(stream, inbox, pick.endpoint().vitals.clone());
-    Ok(Lease { origin, pick, told })
+    Ok(Lease { origin, pick })
 }
 
 /// Opens a connection within the route's limit, while the client is still there.
@@ -156,28 +159,39 @@ fn header(client: &Client, version: ProxyVersion) -> Box<Header> {
     Box::new(Header::new(version, client.ends()))
 }
 
-/// Opens a connection, tells whose it is where that is to be told, and puts it under TLS where
-/// the endpoint wants it. Nothing is ever sent in clear to one
-/// that does.
+/// Opens a connection. What is said on it before the first request is said in a box of its own: an
+/// exchange in clear has no room for it.
 async fn open(
     worker: &Worker,
     pick: &Pick,
     header: Option<Box<Header>>,
 ) -> Result<Stream, Failure> {
-    let endpoint = pick.endpoint();
-    let mut stream = worker.shared.net.dial(&endpoint.address).await.map_err(meaning)?;
+    let stream = worker.shared.net.dial(&pick.endpoint().address).await.map_err(meaning)?;
+    match (&header, &pick.endpoint().tls) {
+        (None, None) => Ok(stream),
+        (Some(_), _) | (_, Some(_)) => Box::pin(prepare(stream, pick, header)).await,
+    }
+}
+
+/// Tells whose connection it is, where that is to be told, and puts it under TLS where the
+/// endpoint wants it. Nothing else is ever sent in clear to one that does.
+async fn prepare(
+    mut stream: Stream,
+    pick: &Pick,
+    header: Option<Box<Header>>,
+) -> Result<Stream, Failure> {
     if let Some(header) = header {
         let mut written = 0;
-        let wrote = poll_fn(|cx| poll_write_all(cx, &mut stream, header.bytes(), &mut written));
-        wrote.await.map_err(|_| meaning(DialError::Failed("the PROXY header was not taken")))?;
+        let wrote =
+            poll_fn(|cx| poll_write_all(cx, &mut stream, header.bytes(), &mut written)).await;
+        wrote.map_err(|_| meaning(DialError::Failed("the PROXY header was not taken")))?;
     }
-    let Some(name) = &endpoint.tls else { return Ok(stream) };
+    let Some(name) = &pick.endpoint().tls else { return Ok(stream) };
     let parts = pick.side().zip(ServerId::new(name));
     let Some((side, server)) = parts else {
         return Err(Failure::because(Step::Lease, Kind::Internal, "no credentials"));
     };
-    // In a box of its own: an exchange in clear has no room for it.
-    Box::pin(connect(stream, side, &server)).await.map_err(handshake_meaning)
+    connect(stream, side, &server).await.map_err(handshake_meaning)
 }
 
 /// What a failed handshake means.

@@ -53,7 +53,9 @@ pub(crate) async fn respond(
 ) -> Result<After, Failure> {
     let Desk { heads, upload, download } = desk;
     if heads.answer.status == 101 {
-        return tunnel::switch(worker, client, heads, admitted, answered, trace).await;
+        // In a box of its own: few exchanges end so, and all would have room for it.
+        let switched = tunnel::switch(worker, client, heads, admitted, answered, trace);
+        return Box::pin(switched).await;
     }
     let wants_more = heads.request.keep_alive && !client.io.has_ended();
     let keep = wants_more && !worker.draining.get() && !unending(heads);
@@ -77,7 +79,7 @@ pub(crate) async fn respond(
     let kept_alive = heads.answer.keep_alive && !worker.draining.get();
     let complete = Complete::of(done, true, kept_alive, &lease);
     if let Some(complete) = complete {
-        lease.finish(client, complete, ended);
+        lease.finish(client, admitted, complete, ended);
     } else {
         drop(lease);
     }

@@ -1,10 +1,10 @@
 //! WebSocket (RFC 6455) end to end: the switch, frames both ways, and each way of ending.
 
 use crate::front::{BINARY, DOORS, LIMIT, config, get, request, routes, start};
-use gatehouse_rig::process::Gateway;
+use gatehouse_rig::process::{Gateway, Signal};
 use gatehouse_rig::script::{Client, Ending, Gate, Script, ScriptedOrigin};
 use gatehouse_rig::wait_until;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 
 /// What a browser sends.
@@ -163,24 +163,41 @@ fn a_tunnel_is_logged_once_with_what_it_carried() {
     assert!(lines.len() == 1 && lines[0].contains(&carried), "{lines:?}");
 }
 
-/// The server echoes and says where it listens; the client sends a text and a large message.
+/// The server echoes and says where it listens; the client sends a text, a large message, and then
+/// many frames of all kinds and sizes without waiting for each, and checks what comes back.
 const REAL: &str = r#"
-import asyncio, sys, websockets
+import asyncio, random, sys, websockets
 async def echo(socket):
     async for message in socket:
         await socket.send(message)
 async def serve():
-    async with websockets.serve(echo, "127.0.0.1", 0, max_size=None) as server:
+    async with websockets.serve(echo, "127.0.0.1", 0, max_size=None, compression=None) as server:
         print(server.sockets[0].getsockname()[1], flush=True)
         await asyncio.Future()
-async def ask(url):
-    async with websockets.connect(url, max_size=None) as socket:
+def mixed(count):
+    chance = random.Random(7)
+    block = chance.randbytes(70000)
+    for at in range(count):
+        size = chance.choice([0, 1, 125, 126, 1000, 4000, 65535, 65536]) if at % 50 == 0 else at % 200
+        start = chance.randrange(1000)
+        part = block[start:start + size]
+        yield part if at % 3 else part.hex()
+async def ask(url, count):
+    async with websockets.connect(url, max_size=None, compression=None) as socket:
         for message in ["hello", "x" * 3000000, b"\x00\xff" * 70000]:
             await socket.send(message)
             assert await socket.recv() == message
         await (await socket.ping())
-    print("done")
-asyncio.run(serve() if sys.argv[1] == "serve" else ask(sys.argv[2]))
+        async def say():
+            for at, message in enumerate(mixed(count)):
+                await socket.send(message)
+                if at % 1000 == 0: await socket.ping()
+        saying = asyncio.create_task(say())
+        for message in mixed(count):
+            assert await socket.recv() == message
+        await saying
+    print(f"done {count}")
+asyncio.run(serve() if sys.argv[1] == "serve" else ask(sys.argv[2], int(sys.argv[3])))
 "#;
 
 #[test]
@@ -199,12 +216,35 @@ fn a_real_client_and_a_real_server_talk() {
     let port: u16 = line.trim().parse().expect("a port");
     let gateway = start(&[SocketAddr::from(([127, 0, 0, 1], port))]);
     let url = format!("ws://{}/", gateway.listener("web"));
-    let asked =
-        Command::new("python3").args(["-c", REAL, "ask", &url]).output().expect("it starts");
+    // GATEHOUSE_WEBSOCKET_FRAMES=100000 takes longer than a test should.
+    let frames = std::env::var("GATEHOUSE_WEBSOCKET_FRAMES").unwrap_or("5000".into());
+    let asked = Command::new("python3")
+        .args(["-c", REAL, "ask", &url, &frames])
+        .output()
+        .expect("it starts");
     let _ = server.kill();
     let _ = server.wait();
     let said = String::from_utf8_lossy(&asked.stderr).into_owned();
-    assert_eq!(String::from_utf8_lossy(&asked.stdout), "done\n", "{said}");
+    assert_eq!(String::from_utf8_lossy(&asked.stdout), format!("done {frames}\n"), "{said}");
+}
+
+#[test]
+fn a_drain_leaves_a_tunnel_alone_until_its_time_is_over() {
+    let script = Script::new().expect_head().send(SWITCH);
+    let script = script.expect_bytes(MASKED.len()).send(PLAIN).expect_end();
+    let origin = ScriptedOrigin::each(script);
+    let text = format!("drain = \"1500ms\"\n{DOORS}{}", routes(&[origin.address()]));
+    let mut gateway = Gateway::start(BINARY, &text);
+    let web = gateway.listener("web");
+    let mut client = switch(web);
+    gateway.signal(Signal::Term);
+    wait_until(LIMIT, || TcpStream::connect(web).is_err());
+    assert_eq!(client.send(MASKED).read_bytes(PLAIN.len()), PLAIN);
+    client.expect_close();
+    assert!(gateway.wait(LIMIT).success());
+    origin.expect_done(1);
+    let lines = gateway.output();
+    assert!(lines.len() == 1 && lines[0].contains("\"failure\":\"drain-cut\""), "{lines:?}");
 }
 
 #[test]
