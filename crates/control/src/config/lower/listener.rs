@@ -22,18 +22,13 @@ impl Lower<'_> {
     /// All listeners; those that cannot be lowered are left out, their names kept.
     pub(super) fn listeners(&mut self, merged: &Merged<'_>) -> Vec<ListenerPlan> {
         let mut plans: Vec<ListenerPlan> = Vec::new();
-        let mut bound: Vec<(Bind, Place)> = Vec::new();
         let carried: Vec<Carries> =
             merged.listeners.iter().map(|named| self.carries_of(named)).collect();
         for (at, named) in merged.listeners.iter().enumerate() {
             let Some(table) = named.item.table() else { continue };
             let Some((bind, place)) = self.bind(table) else { continue };
-            if let Some((_, first)) = bound.iter().find(|(other, _)| overlap(other, &bind)) {
-                let reason = format!("{} is taken by another listener", show_bind(&bind));
-                let problem = Problem::error(Kind::Duplicate, place, reason);
-                self.report.add(problem.related(*first, "here"));
-            }
-            bound.push((bind.clone(), place));
+            self.taken(&bind, place);
+            self.bound.push(Bound { bind: bind.clone(), place, listener: named.name.clone() });
             let carries = carried[at];
             let announced = self.announced(table, &bind);
             let trusted_proxies = self.ranges(table);
@@ -104,6 +99,23 @@ impl Lower<'_> {
                 None
             }
         }
+    }
+
+    /// Reports an address that connections would share with a listener before it.
+    pub(super) fn taken(&mut self, bind: &Bind, place: Place) {
+        let Some(first) = self.bound.iter().find(|other| overlap(&other.bind, bind)) else {
+            return;
+        };
+        let (own, name) = (show_bind(bind), &first.listener);
+        let (reason, hint) = if first.bind == *bind {
+            (format!("{own} is taken by listener {name}"), "give one of them another port")
+        } else {
+            let (other, hint) =
+                (show_bind(&first.bind), "give one of them another port or address");
+            (format!("{own} overlaps with {other}, which is listener {name}"), hint)
+        };
+        let problem = Problem::error(Kind::Duplicate, place, reason).hint(hint);
+        self.report.add(problem.related(first.place, "here"));
     }
 
     fn bind(&mut self, table: &Table) -> Option<(Bind, Place)> {
@@ -186,16 +198,29 @@ impl Lower<'_> {
     }
 }
 
-/// Whether two listeners could not be told apart. Port 0 is any free port.
-pub(super) fn overlap(one: &Bind, other: &Bind) -> bool {
+/// An address that a listener has taken.
+pub(super) struct Bound {
+    bind: Bind,
+    place: Place,
+    listener: Box<str>,
+}
+
+/// Whether a connection could be for either. Port 0 is any free port.
+fn overlap(one: &Bind, other: &Bind) -> bool {
     match (one, other) {
         (Bind::Unix(one), Bind::Unix(other)) => one == other,
         (Bind::Ip(one), Bind::Ip(other)) => {
-            let any = one.ip().is_unspecified() && other.ip().is_unspecified();
-            one.port() == other.port() && one.port() != 0 && (any || one.ip() == other.ip())
+            let both = covers(one.ip(), other.ip()) || covers(other.ip(), one.ip());
+            one.port() == other.port() && one.port() != 0 && both
         }
         (Bind::Ip(_), Bind::Unix(_)) | (Bind::Unix(_), Bind::Ip(_)) => false,
     }
+}
+
+/// Whether who listens on `one` is given what is sent to `other`. `::` takes IPv4 too.
+fn covers(one: IpAddr, other: IpAddr) -> bool {
+    let (one, other) = (one.to_canonical(), other.to_canonical());
+    one == other || one.is_unspecified() && (one.is_ipv6() || other.is_ipv4())
 }
 
 fn show_bind(bind: &Bind) -> String {

@@ -32,6 +32,7 @@ use super::{Lowered, Places};
 use carried::Written;
 use gatehouse_core::plan::{Plan, PlanParts, RouteId, RoutePlan, UpstreamPlan};
 use gatehouse_core::route::{ListenerSet, RouteRule, Router};
+use listener::Bound;
 use merge::Merged;
 use names::Names;
 
@@ -40,6 +41,7 @@ pub(crate) struct Lower<'a> {
     report: &'a mut Report,
     sources: &'a Sources,
     listeners: Names,
+    bound: Vec<Bound>,
     routes: Names,
     upstreams: Names,
     /// Which listeners carry TCP.
@@ -64,6 +66,7 @@ pub(crate) fn lower(trees: &[Table], sources: &Sources, report: &mut Report) -> 
         report,
         sources,
         listeners: Names::new("listener"),
+        bound: Vec::new(),
         routes: Names::new("route"),
         upstreams: Names::new("upstream"),
         tcp_listeners: ListenerSet::NONE,
@@ -80,7 +83,7 @@ pub(crate) fn lower(trees: &[Table], sources: &Sources, report: &mut Report) -> 
     lower.all_routes(&merged);
     lower.spoken();
     let expects = lower.expects(&merged);
-    let settings = lower.settings(&merged, &listeners);
+    let settings = lower.settings(&merged);
     lower.emptiness(&merged);
     lower.unused_upstreams();
     lower.silent_listeners(&merged);

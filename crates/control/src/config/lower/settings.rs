@@ -3,9 +3,9 @@
 use super::super::problem::Kind;
 use super::super::tree::{Entry, Table, Text};
 use super::Lower;
-use super::listener::{overlap, port_missing};
+use super::listener::port_missing;
 use super::merge::Merged;
-use gatehouse_core::plan::{Bind, ListenerPlan, LogFormat};
+use gatehouse_core::plan::{Bind, LogFormat};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -35,7 +35,7 @@ pub(super) struct Settings {
 }
 
 impl Lower<'_> {
-    pub(super) fn settings(&mut self, merged: &Merged<'_>, listeners: &[ListenerPlan]) -> Settings {
+    pub(super) fn settings(&mut self, merged: &Merged<'_>) -> Settings {
         let of = |entry: Option<&Entry>| entry.map(|entry| entry.item.value.clone());
         let workers = match of(merged.workers) {
             Some(super::super::tree::Value::Count(count)) => usize::try_from(count).ok(),
@@ -51,13 +51,13 @@ impl Lower<'_> {
         Settings {
             workers: workers.and_then(NonZeroUsize::new),
             drain,
-            admin: admin.and_then(|admin| self.admin(admin, listeners)),
+            admin: admin.and_then(|admin| self.admin(admin)),
             log_format,
             access_log,
         }
     }
 
-    fn admin(&mut self, admin: &Table, listeners: &[ListenerPlan]) -> Option<SocketAddr> {
+    fn admin(&mut self, admin: &Table) -> Option<SocketAddr> {
         let Text { text, place } = admin.text("bind")?;
         let Ok(address) = text.parse::<SocketAddr>() else {
             let reason = format!("\"{}\" is no address and port", text.escape_debug());
@@ -77,11 +77,7 @@ impl Lower<'_> {
             self.error_hint(Kind::NotInThisVersion, place, reason, hint);
             return None;
         }
-        let bind = Bind::Ip(address);
-        if let Some(taken) = listeners.iter().find(|listener| overlap(&listener.bind, &bind)) {
-            let reason = format!("{address} is taken by listener {}", taken.name);
-            self.error(Kind::Duplicate, place, reason);
-        }
+        self.taken(&Bind::Ip(address), place);
         Some(address)
     }
 
