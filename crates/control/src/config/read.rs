@@ -120,8 +120,32 @@ impl<'a> Reader<'a> {
         }
         if self.report.note_broken(file, line) {
             let reason = format!("not TOML: {}", fault.message());
-            self.report.add_syntax(Problem::error(Kind::Syntax, place, reason));
+            let hint = self.syntax_hint(place, fault.message());
+            self.report.add_syntax(Problem::error(Kind::Syntax, place, reason).hint_if(hint));
         }
+    }
+
+    /// What is most often meant where TOML is broken like this.
+    fn syntax_hint(&self, place: Place, message: &str) -> Option<String> {
+        let source = self.sources.file(place.file);
+        let line = source.line_range(place.start);
+        let before = source.slice(line.start, place.start);
+        let quote = match message {
+            "invalid basic string, expected `\"`" => '"',
+            "invalid literal string, expected `'`" => '\'',
+            "string values must be quoted, expected literal string" => {
+                let text = source.slice(place.start, place.end).trim();
+                return (!text.is_empty() && !text.contains(char::is_whitespace))
+                    .then(|| format!("write \"{}\"", text.escape_debug()));
+            }
+            "missing comma between array elements, expected `,`" => {
+                let follows = before.ends_with(['"', '\'']);
+                return follows.then(|| "is a quote missing before this?".to_owned());
+            }
+            _ => return None,
+        };
+        let column = before[..before.rfind(quote)?].chars().count() + 1;
+        Some(format!("end the text that begins in column {column} with a {quote}"))
     }
 
     fn include(&mut self, pattern: &str, place: Place) {
