@@ -356,13 +356,21 @@ fn one_word(words: &'static [Word], text: &str) -> Result<Value, Mismatch> {
         None => {
             let all = expected(&Shape::Words(words));
             let reason = format!("\"{}\" is none of {all}", text.escape_debug());
-            let near = nearest(text, built).map(|near| format!("did you mean \"{near}\"?"));
-            bad(Kind::BadValue, reason, near)
+            let near = called_elsewhere(words, text).or_else(|| nearest(text, built));
+            let hint = near.map(|near| format!("did you mean \"{near}\"?"));
+            bad(Kind::BadValue, reason, hint)
         }
     }
 }
 
 fn takes_string(shape: &Shape) -> bool {
+/// The word for what other programs call so.
+fn called_elsewhere(words: &'static [Word], text: &str) -> Option<&'static str> {
+    let plain = text.to_ascii_lowercase().replace(['_', ' '], "-");
+    let called = |word: &&Word| word.elsewhere.contains(&&*plain) && word.status == Status::Built;
+    words.iter().find(called).map(|word| word.text)
+}
+
     match shape {
         Shape::Text { .. }
         | Shape::Words(_)

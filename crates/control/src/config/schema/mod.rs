@@ -45,6 +45,8 @@ pub(crate) struct Word {
     pub(crate) text: &'static str,
     pub(crate) status: Status,
     pub(crate) doc: &'static str,
+    /// What it is called elsewhere: refused, and answered with this word.
+    pub(crate) elsewhere: &'static [&'static str],
 }
 
 /// What a value looks like.
@@ -135,11 +137,17 @@ impl Key {
 }
 
 const fn word(text: &'static str, doc: &'static str) -> Word {
-    Word { text, status: Status::Built, doc }
+    Word { text, status: Status::Built, doc, elsewhere: &[] }
 }
 
 const fn later_word(text: &'static str) -> Word {
-    Word { text, status: Status::Later, doc: "" }
+    Word { text, status: Status::Later, doc: "", elsewhere: &[] }
+}
+
+impl Word {
+    const fn elsewhere(self, elsewhere: &'static [&'static str]) -> Word {
+        Word { elsewhere, ..self }
+    }
 }
 
 const fn text(noun: &'static str) -> Shape {

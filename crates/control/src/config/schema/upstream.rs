@@ -109,11 +109,31 @@ const PROXY_VERSIONS: &[Word] =
 
 const BALANCES: &[Word] = &[
     word("random", "Uniform by weight."),
-    word("round-robin", "In turn, starting at the first; weights cannot be given."),
-    word("weighted-round-robin", "Smooth, in nginx's order."),
-    word("least-request", "Fewest in flight by weight, of two drawn at random; of all when few."),
-    word("peak-ewma", "Lowest latency times in flight, of two drawn at random."),
-    word("consistent-hash", "A hash ring."),
+    word("round-robin", "In turn, starting at the first; weights cannot be given.")
+        .elsewhere(&["roundrobin", "rr"]),
+    word("weighted-round-robin", "Smooth, in nginx's order.").elsewhere(&[
+        "weighted",
+        "wrr",
+        "swrr",
+        "weighted-rr",
+    ]),
+    word("least-request", "Fewest in flight by weight, of two drawn at random; of all when few.")
+        .elsewhere(&["least-conn", "leastconn", "least-connection", "least-connections", "p2c"]),
+    word("peak-ewma", "Lowest latency times in flight, of two drawn at random.").elsewhere(&[
+        "ewma",
+        "p2c-ewma",
+        "least-time",
+        "latency",
+    ]),
+    word("consistent-hash", "A hash ring.").elsewhere(&[
+        "ip-hash",
+        "hash",
+        "ring-hash",
+        "ketama",
+        "source",
+        "sticky",
+        "cookie",
+    ]),
     word("maglev", "Maglev's table: more even than a ring, moves a little more on a change."),
 ];
 
