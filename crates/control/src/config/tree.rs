@@ -53,6 +53,8 @@ pub(crate) struct Table {
     /// Its header, or its braces.
     pub(crate) place: Place,
     pub(crate) entries: Vec<Entry>,
+    /// Keys that unknown ones are close to: what their absence leads to is said already.
+    pub(crate) mistyped: Vec<&'static str>,
 }
 
 /// A text and where it stands.
@@ -100,9 +102,15 @@ impl Table {
         self.entry(name).is_some()
     }
 
-    /// Whether the key is there and was not understood.
+    /// Whether the key was meant to be there: it is, or one that is close to it.
+    pub(crate) fn means(&self, name: &str) -> bool {
+        self.has(name) || self.mistyped.contains(&name)
+    }
+
+    /// Whether the key was meant to be there and was not understood.
     pub(crate) fn is_broken(&self, name: &str) -> bool {
-        self.item(name).is_some_and(|item| item.value == Value::Broken)
+        let broken = self.item(name).is_some_and(|item| item.value == Value::Broken);
+        broken || self.mistyped.contains(&name)
     }
 
     /// The value of a key.

@@ -48,19 +48,20 @@ impl Understand<'_> {
         place: Place,
     ) -> Table {
         let mut entries = Vec::with_capacity(table.len());
-        // Keys that are missing only because they were written otherwise.
-        let mut excused: Vec<&str> = Vec::new();
+        let mut mistyped: Vec<&str> = Vec::new();
+        // Whether what is missing may be what is not in this version.
+        let mut later = false;
         for (name, value) in table {
             let key_place = self.place(name.span());
             let Some(key) = section.key(name.get_ref()) else {
-                excused.extend(nearest(name.get_ref(), section.keys.iter().map(|key| key.name)));
+                mistyped.extend(nearest(name.get_ref(), section.keys.iter().map(|key| key.name)));
                 self.report.add(unknown_key(section, name.get_ref(), key_place));
                 continue;
             };
             let item = match key.status {
                 Status::Built => self.value(key, &key.shape, value),
                 Status::Later => {
-                    excused.extend(section.keys.iter().map(|key| key.name));
+                    later = true;
                     self.report.add(later_key(key, key_place));
                     Item { place: key_place, value: Value::Broken }
                 }
@@ -70,13 +71,13 @@ impl Understand<'_> {
         entries.sort_by_key(|entry| entry.place.start);
         for key in section.keys.iter().filter(|key| matches!(key.default, Default::Required)) {
             let given = entries.iter().any(|entry| entry.key.name == key.name);
-            if !given && !excused.contains(&key.name) {
+            if !given && !later && !mistyped.contains(&key.name) {
                 let reason = format!("{} needs `{}`", section.noun, key.name);
                 let hint = format!("add `{} = {}`", key.name, key.example);
                 self.report.add(Problem::error(Kind::Missing, place, reason).hint(hint));
             }
         }
-        Table { section, place, entries }
+        Table { section, place, entries, mistyped }
     }
 
     fn place(&self, span: Range<usize>) -> Place {
@@ -363,7 +364,6 @@ fn one_word(words: &'static [Word], text: &str) -> Result<Value, Mismatch> {
     }
 }
 
-fn takes_string(shape: &Shape) -> bool {
 /// The word for what other programs call so.
 fn called_elsewhere(words: &'static [Word], text: &str) -> Option<&'static str> {
     let plain = text.to_ascii_lowercase().replace(['_', ' '], "-");
@@ -371,6 +371,7 @@ fn called_elsewhere(words: &'static [Word], text: &str) -> Option<&'static str> 
     words.iter().find(called).map(|word| word.text)
 }
 
+fn takes_string(shape: &Shape) -> bool {
     match shape {
         Shape::Text { .. }
         | Shape::Words(_)

@@ -70,8 +70,9 @@ fn check_refuses_with_places_and_without_colour() {
     let output = folder.run(&["check"]);
     assert_eq!(output.status.code(), Some(1));
     let text = err(&output);
-    assert!(text.starts_with("./gatehouse.toml:3:1: error: route route-1 does nothing"), "{text}");
-    assert!(text.contains("./gatehouse.toml:4:1: error: a route has no key `upstrem`"), "{text}");
+    let first = "./gatehouse.toml:4:1: error: a route has no key `upstrem`";
+    assert!(text.starts_with(first), "{text}");
+    assert!(!text.contains("does nothing"), "what follows from that is not said: {text}");
     assert!(!text.contains('\u{1b}'), "{text}");
     let json = out(&folder.run(&["check", "--json"]));
     assert!(json.contains("\"kind\": \"unknown-key\""), "{json}");

@@ -99,7 +99,7 @@ impl Lower<'_> {
                 let to = self.replacement(&pattern, to)?;
                 Some(Rewrite::Replace { pattern, to })
             }
-            _ if table.entries.iter().any(|entry| entry.item.value == Value::Broken) => None,
+            _ if ["strip", "match", "to"].iter().any(|key| table.is_broken(key)) => None,
             _ => {
                 let reason = "a rewrite needs `strip`, or `match` and `to`";
                 let hint = "write { strip = \"/v1\" } or { match = \"^/dir(/.*)?$\", to = \"$1\" }";
@@ -176,7 +176,9 @@ impl Lower<'_> {
             let reason = format!("an answer of status {status} has no body");
             self.report.add(Problem::error(Kind::NotApplicable, entry.place, reason));
         }
-        if let Some(entry) = table.entry("content-type").filter(|_| body.is_empty()) {
+        if let Some(entry) =
+            table.entry("content-type").filter(|_| body.is_empty() && !table.is_broken("body"))
+        {
             let reason = "`content-type` does not apply to an answer without a body";
             self.error(Kind::NotApplicable, entry.place, reason);
         }

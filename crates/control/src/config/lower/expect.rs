@@ -3,7 +3,7 @@
 use super::super::probe::{Question, parse_request};
 use super::super::problem::Kind;
 use super::super::source::Place;
-use super::super::tree::{Table, Text, Value};
+use super::super::tree::{Table, Text};
 use super::merge::Merged;
 use super::{Lower, edits};
 use std::net::{IpAddr, Ipv4Addr};
@@ -34,6 +34,9 @@ pub struct Expected {
     pub status: Option<u16>,
 }
 
+/// The keys of [`Expected`].
+const EXPECTED: [&str; 5] = ["route", "upstream", "sends", "location", "status"];
+
 /// Where requests come from where nothing is said.
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -58,7 +61,7 @@ impl Lower<'_> {
             location: own("location"),
             status: table.count("status").and_then(|status| u16::try_from(status).ok()),
         };
-        let broken = table.entries.iter().any(|entry| entry.item.value == Value::Broken);
+        let broken = EXPECTED.iter().any(|key| table.is_broken(key));
         if expected == Expected::default() && !broken {
             let reason = "the row expects nothing";
             let hint = "add `route`, `upstream`, `sends`, `location` or `status`";

@@ -11,6 +11,10 @@ use gatehouse_core::route::{
 };
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+/// The keys of what a route asks.
+const MATCHERS: [&str; 7] =
+    ["listeners", "host", "path", "path-mode", "methods", "headers", "query"];
+
 impl Lower<'_> {
     /// What a route asks; `None` where something of it was wrong.
     pub(super) fn rule(&mut self, table: &Table) -> Option<RouteRule> {
@@ -23,7 +27,9 @@ impl Lower<'_> {
         let headers = self.field_rules(table.map("headers"));
         let query = self.query_rules(table.map("query"));
         let broken = table.entries.iter().any(|entry| entry.item.value == Value::Broken);
-        if self.report.errors() > before || broken {
+        // With a matcher mistyped it asks less than was meant: nobody knows what it ties with.
+        let mistyped = MATCHERS.iter().any(|key| table.mistyped.contains(key));
+        if self.report.errors() > before || broken || mistyped {
             return None;
         }
         let path = path?;

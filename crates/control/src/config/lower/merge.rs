@@ -17,6 +17,10 @@ pub(super) struct Merged<'t> {
     pub(super) expects: Vec<&'t Table>,
     /// Whether there are listeners that were not understood.
     pub(super) listeners_broken: bool,
+    /// The same of upstreams.
+    pub(super) upstreams_broken: bool,
+    /// The same of routes.
+    pub(super) routes_broken: bool,
     /// The start of the main file: where what is missing as a whole is reported.
     pub(super) start: Place,
 }
@@ -32,7 +36,9 @@ impl<'t> Merged<'t> {
             once(&mut merged.log, tree.entry("log"), report);
             merged.listeners.extend(tree.map("listeners"));
             merged.listeners_broken |= tree.is_broken("listeners");
+            merged.upstreams_broken |= tree.is_broken("upstreams");
             merged.upstreams.extend(tree.map("upstreams"));
+            merged.routes_broken |= tree.is_broken("routes");
             merged.routes.extend(tree.tables("routes"));
             merged.expects.extend(tree.tables("expect"));
         }

@@ -65,10 +65,10 @@ pub(crate) fn lower(trees: &[Table], sources: &Sources, report: &mut Report) -> 
     let mut lower = Lower {
         report,
         sources,
-        listeners: Names::new("listener"),
+        listeners: Names::new("listener", merged.listeners_broken),
         bound: Vec::new(),
-        routes: Names::new("route"),
-        upstreams: Names::new("upstream"),
+        routes: Names::new("route", merged.routes_broken),
+        upstreams: Names::new("upstream", merged.upstreams_broken),
         tcp_listeners: ListenerSet::NONE,
         upstream_plans: Vec::new(),
         tls: TlsSpecs::default(),

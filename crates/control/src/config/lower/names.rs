@@ -14,11 +14,13 @@ pub(super) struct Names {
     what: &'static str,
     ids: HashMap<Box<str>, usize>,
     places: Vec<Place>,
+    /// Whether some were not understood: what is not found may be one of them.
+    partial: bool,
 }
 
 impl Names {
-    pub(super) fn new(what: &'static str) -> Names {
-        Names { what, ids: HashMap::new(), places: Vec::new() }
+    pub(super) fn new(what: &'static str, partial: bool) -> Names {
+        Names { what, ids: HashMap::new(), places: Vec::new(), partial }
     }
 
     /// Takes in the next name; a second of its kind is reported and keeps the first's meaning.
@@ -46,7 +48,7 @@ impl Names {
     /// What a name stands for; one that stands for nothing is reported.
     pub(super) fn find(&self, name: &str, place: Place, report: &mut Report) -> Option<usize> {
         let found = self.ids.get(name).copied();
-        if found.is_none() {
+        if found.is_none() && !self.partial {
             let near = nearest(name, self.ids.keys().map(AsRef::as_ref));
             let reason = format!("there is no {} called \"{}\"", self.what, name.escape_debug());
             let hint = near.map(|near| format!("did you mean \"{near}\"?"));

@@ -116,7 +116,7 @@ impl Lower<'_> {
             eject_for: rule.duration("eject-for").unwrap_or(usual.eject_for),
             ejected_max: rule.number("max-ejected").unwrap_or(usual.ejected_max),
         };
-        let windowed = outlier.error_rate.is_some() || outlier.latency_factor.is_some();
+        let windowed = rule.means("error-rate") || rule.means("latency-factor");
         for name in ["window", "min-requests"] {
             if let Some(entry) = rule.entry(name).filter(|_| !windowed) {
                 let reason = format!("`{name}` does nothing without error-rate or latency-factor");
@@ -142,13 +142,13 @@ impl Lower<'_> {
             probes: rule.count("probes").map_or(usual.probes, narrow),
         };
         for name in ["window", "min-requests", "open-for", "probes"] {
-            if let Some(entry) = rule.entry(name).filter(|_| !rule.has("error-rate")) {
+            if let Some(entry) = rule.entry(name).filter(|_| !rule.means("error-rate")) {
                 let reason = format!("`{name}` does nothing without error-rate");
                 let hint = "add error-rate = \"50%\", or take it out";
                 self.error_hint(Kind::NotApplicable, entry.place, reason, hint);
             }
         }
-        if !rule.has("max-in-flight") && !rule.has("error-rate") {
+        if !rule.means("max-in-flight") && !rule.means("error-rate") {
             let hint = "give it max-in-flight, error-rate or both";
             self.error_hint(Kind::NotApplicable, rule.place, "`breaker` does nothing", hint);
         }

@@ -78,6 +78,9 @@ impl Lower<'_> {
 
     fn not_one_action(&mut self, name: &str, table: &Table, given: &[(&str, Place)]) {
         let Some(((first, place), rest)) = given.split_first() else {
+            if ACTIONS.iter().any(|action| table.means(action)) {
+                return;
+            }
             let reason = format!("route {name} does nothing");
             let hint = "give it one of `upstream`, `redirect` and `respond`";
             return self.error_hint(Kind::Missing, table.place, reason, hint);
