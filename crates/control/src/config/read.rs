@@ -56,7 +56,10 @@ impl<'a> Reader<'a> {
             Err(error) => {
                 let name = path.display().to_string();
                 let file = self.sources.add(name, PathBuf::new(), String::new());
-                let reason = format!("cannot be read: {error}");
+                let reason = match error.as_str() {
+                    ABSENT => ABSENT.to_owned(),
+                    error => format!("cannot be read: {error}"),
+                };
                 let place = Place { file, ..Place::default() };
                 self.report.add(Problem::error(Kind::Unreadable, place, reason));
             }
@@ -203,8 +206,14 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Why a file that is not there cannot be read.
+const ABSENT: &str = "there is no such file";
+
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let facts = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    let facts = std::fs::metadata(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => ABSENT.to_owned(),
+        _ => error.to_string(),
+    })?;
     if facts.is_dir() {
         return Err("it is a folder".to_owned());
     }

@@ -57,7 +57,7 @@ fn one(sources: &Sources, problem: &Problem, paint: Paint, out: &mut String) {
     if problem.kind == Kind::Unreadable {
         let name = &sources.file(problem.place.file).name;
         let _ = writeln!(out, "{name}: {word}: {reason}");
-        return;
+        return hinted(problem, 1, paint, out);
     }
     let _ = writeln!(out, "{}: {word}: {reason}", sources.show(problem.place));
     let numbers = problem.related.iter().map(|related| related.place);
@@ -75,6 +75,10 @@ fn one(sources: &Sources, problem: &Problem, paint: Paint, out: &mut String) {
         let _ = writeln!(out, "{:gutter$} {arrow} {place}: {}", "", related.text);
         excerpt(sources, related.place, gutter, (paint, "1;34"), out);
     }
+    hinted(problem, gutter, paint, out);
+}
+
+fn hinted(problem: &Problem, gutter: usize, paint: Paint, out: &mut String) {
     if let Some(hint) = &problem.hint {
         let word = paint.put("1;36", "hint");
         let _ = writeln!(out, "{:gutter$} {} {word}: {}", "", paint.dim("="), visible(hint));

@@ -1,11 +1,9 @@
 //! `gatehouse check`: everything that is wrong with a configuration, or what it means.
 
-use super::{complain, count, exit_code, paint, say};
+use super::{complain, count, exit_code, load, paint, say};
 use crate::cli::CheckArgs;
 use gatehouse_control::certificates::prepare;
-use gatehouse_control::config::{
-    Json, Kind, Loaded, Lowered, Problem, ProcessEnv, load, problem_json, render,
-};
+use gatehouse_control::config::{Json, Kind, Loaded, Lowered, Problem, problem_json, render};
 use gatehouse_core::plan::{Action, Address, Balance, Bind, Plan, RouteId, Target, Transport};
 use gatehouse_core::route::{HostRule, PathRule, RouteRule};
 use std::collections::BTreeMap;
@@ -24,7 +22,7 @@ const LISTED_MAX: usize = 50;
 
 /// Prints all problems; where there is none that matters, what was understood.
 pub(crate) fn run(args: CheckArgs) -> ExitCode {
-    let mut loaded = load(&args.file.config, &ProcessEnv);
+    let mut loaded = load(&args.file.config);
     prepare(&mut loaded, None);
     let unresolved = loaded.lowered.as_ref().map(unresolved_names).unwrap_or_default();
     loaded.problems.extend(unresolved);

@@ -58,6 +58,10 @@ fn file(path: &Path, check: bool) -> Done {
             complain(&format!("{name}: it is not UTF-8\n"));
             return Done::NotToml;
         }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            complain(&format!("{name}: there is no such file\n"));
+            return Done::Failed;
+        }
         Err(error) => {
             complain(&format!("{name}: cannot be read: {error}\n"));
             return Done::Failed;

@@ -13,7 +13,7 @@ pub(crate) mod schema;
 pub(crate) mod steer;
 pub(crate) mod test;
 
-use gatehouse_control::config::{Loaded, Lowered, Paint, ProcessEnv, Verdict, load, render};
+use gatehouse_control::config::{Kind, Loaded, Lowered, Paint, ProcessEnv, Verdict, render};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -61,12 +61,22 @@ pub(crate) struct Usable {
     pub lowered: Lowered,
 }
 
+/// Loads a configuration; where the file is not there, says what can be done without it.
+pub(crate) fn load(path: &Path) -> Loaded {
+    let mut loaded = gatehouse_control::config::load(path, &ProcessEnv);
+    if let Some(problem) = loaded.problems.iter_mut().find(|one| one.kind == Kind::Unreadable) {
+        let hint = "name the file with -c FILE; `gatehouse demo` and `gatehouse proxy` need none";
+        problem.hint = Some(hint.to_owned());
+    }
+    loaded
+}
+
 /// Loads a configuration that is to be used.
 ///
 /// # Errors
 /// The exit code, where it cannot be.
 pub(crate) fn usable(path: &Path) -> Result<Usable, ExitCode> {
-    let mut loaded = load(path, &ProcessEnv);
+    let mut loaded = load(path);
     match loaded.lowered.take() {
         Some(lowered) => Ok(Usable { loaded, lowered }),
         None => {

@@ -1,9 +1,9 @@
 //! `gatehouse run`: the gateway, from a file.
 
-use super::{WORLD, complain, count, exit_code, paint};
+use super::{WORLD, complain, count, exit_code, load, paint};
 use crate::cli::RunArgs;
 use gatehouse_control::certificates::prepare;
-use gatehouse_control::config::{Loaded, ProcessEnv, load, render};
+use gatehouse_control::config::{Loaded, ProcessEnv, render};
 use gatehouse_control::gateway::{ConfigFile, Follow, Gateway};
 use gatehouse_control::supervisor::Supervisor;
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ use std::process::ExitCode;
 /// Runs until SIGTERM or SIGINT, then drains.
 pub(crate) fn run(args: &RunArgs) -> ExitCode {
     let path = args.file.config.clone();
-    let loaded = load(&path, &ProcessEnv);
+    let loaded = load(&path);
     let follow = if args.watch { Follow::Changes } else { Follow::Asked };
     let file = ConfigFile::new(path, &loaded, follow);
     serve(loaded, Some(file))

@@ -84,7 +84,10 @@ fn a_file_that_is_not_there_is_the_worlds_fault() {
     for args in [&["check"][..], &["test"], &["fmt"], &["explain", "GET", "http://a/"]] {
         let output = folder.run(args);
         assert_eq!(output.status.code(), Some(3), "{args:?}");
-        assert!(err(&output).contains("gatehouse.toml"), "{args:?}: {}", err(&output));
+        let said = err(&output);
+        assert!(said.starts_with("./gatehouse.toml: "), "{args:?}: {said}");
+        assert!(said.contains("there is no such file\n"), "{args:?}: {said}");
+        assert!(said.contains("gatehouse demo") || args == ["fmt"], "{args:?}: {said}");
     }
 }
 
