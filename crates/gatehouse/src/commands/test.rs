@@ -29,8 +29,15 @@ pub(crate) fn run(args: TestArgs) -> ExitCode {
         lines.iter().for_each(|line| complain(&format!("  {line}\n")));
     }
     let all = lowered.expects.len();
+    if all == 0 {
+        complain(&format!(
+            "error: {} has no [[expect]] row, so nothing was tested\n  hint: write [[expect]] with \
+             request = \"GET http://example.com/\" and route, upstream, sends, location or status\n",
+            args.file.config.display()
+        ));
+        return ExitCode::from(INPUT);
+    }
     say(&match (all, failed) {
-        (0, _) => "there is no [[expect]] row\n".to_owned(),
         (all, 0) => format!("{} passed\n", count(all, "expectation")),
         (all, failed) => {
             format!("{} of {} passed, {failed} failed\n", all - failed, count(all, "expectation"))

@@ -146,6 +146,18 @@ fn test_counts_what_passes_and_prints_what_does_not() {
 }
 
 #[test]
+fn test_of_nothing_is_an_error_that_says_how_to_begin() {
+    let folder = Folder::new("test-nothing");
+    folder.write("gatehouse.toml", "[listeners.web]\nbind = \":80\"\n[[routes]]\nrespond = {}\n");
+    let output = folder.run(&["test"]);
+    let said = err(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(" has no [[expect]] row, so nothing was tested\n"), "{said}");
+    assert!(said.contains("hint: write [[expect]] with request = \"GET "), "{said}");
+    assert_eq!(out(&output), "");
+}
+
+#[test]
 fn fmt_writes_once_and_check_writes_never() {
     let folder = Folder::new("fmt");
     folder.write("gatehouse.toml", "workers=4 # four\n");
