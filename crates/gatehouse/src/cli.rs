@@ -1,7 +1,7 @@
 //! The command line, as `--help` shows it. What the words mean is each command's own.
 
 use clap::{Args, Parser, Subcommand, value_parser};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -288,7 +288,7 @@ pub(crate) struct TestArgs {
 #[derive(Debug, Args)]
 pub(crate) struct AdminArgs {
     /// Where its admin interface listens; by default as the configuration has it.
-    #[arg(long, value_name = "ADDRESS", conflicts_with = "config")]
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "config", value_parser = admin)]
     pub admin: Option<SocketAddr>,
     #[command(flatten)]
     pub file: ConfigArg,
@@ -352,6 +352,16 @@ pub(crate) struct DrainArgs {
     /// Wait until it is empty.
     #[arg(long)]
     pub watch: bool,
+}
+
+/// `127.0.0.1:9900`, `localhost:9900` or `:9900`: the interface is on loopback.
+fn admin(text: &str) -> Result<SocketAddr, String> {
+    let local = text.strip_prefix("localhost:").or_else(|| text.strip_prefix(':'));
+    let address = match local.map(str::parse) {
+        Some(port) => port.ok().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        None => text.parse().ok(),
+    };
+    address.ok_or_else(|| "write it as 127.0.0.1:9900 or localhost:9900".to_owned())
 }
 
 fn header(text: &str) -> Result<(String, String), String> {

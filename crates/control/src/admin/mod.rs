@@ -32,6 +32,9 @@ use std::time::{Duration, SystemTime};
 /// Admin connections open at once.
 const CONNECTIONS_MAX: usize = 64;
 
+/// The `Server` of every answer: who asks can tell it from any other server.
+pub const SERVER: &str = "gatehouse-admin";
+
 /// How long one request and its answer may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -248,6 +251,7 @@ async fn answer(head: &RequestHead, shown: &Shown, keep: bool) -> String {
     let reason = encode::reason(status);
     let _ = write!(text, "HTTP/1.1 {status} {reason}\r\nContent-Type: {content_type}\r\n");
     let _ = write!(text, "Content-Length: {}\r\nCache-Control: no-store\r\n", body.len());
+    let _ = write!(text, "Server: {SERVER}\r\n");
     if !allow.is_empty() {
         let _ = write!(text, "Allow: {allow}\r\n");
     }

@@ -2,6 +2,7 @@
 
 use super::{INPUT, USAGE, Usable, WORLD, complain, usable};
 use crate::cli::AdminArgs;
+use gatehouse_control::admin::SERVER;
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -70,7 +71,9 @@ pub(super) fn ask(address: SocketAddr, question: Question<'_>) -> Result<Answer,
         Err(error) => return Err(unanswered(address, &error.to_string())),
     };
     Answer::read(&bytes).ok_or_else(|| {
-        complain(&format!("error: what answers at {address} is no gatehouse\n"));
+        complain(&format!(
+            "error: what answers at {address} is no admin interface of a gatehouse\n"
+        ));
         ExitCode::from(INPUT)
     })
 }
@@ -132,6 +135,7 @@ impl Answer {
     fn read(text: &[u8]) -> Option<Answer> {
         let text = String::from_utf8_lossy(text);
         let (head, body) = text.split_once("\r\n\r\n")?;
+        head.lines().find(|line| line.strip_prefix("Server: ") == Some(SERVER))?;
         let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
         Some(Answer { status, body: body.to_owned() })
     }
@@ -143,11 +147,14 @@ mod tests {
 
     #[test]
     fn an_answer_is_its_status_and_its_text() {
-        let answer = Answer::read(b"HTTP/1.1 503 Service Unavailable\r\nA: b\r\n\r\nno\n");
+        let text = format!("HTTP/1.1 503 Service Unavailable\r\nServer: {SERVER}\r\n\r\nno\n");
+        let answer = Answer::read(text.as_bytes());
         assert_eq!(answer, Some(Answer { status: 503, body: "no\n".to_owned() }));
-        for text in ["", "SSH-2.0\r\n\r\n", "HTTP/1.1 2\r\n\r\n", "HTTP/1.1 200 OK\r\n"] {
-            assert_eq!(Answer::read(text.as_bytes()), None, "{text:?}");
+        let server = format!("Server: {SERVER}\r\n\r\n");
+        for line in ["", "SSH-2.0", "HTTP/1.1 2", "HTTP/1.1 200 OK\r\nServer: other\r\n\r\n"] {
+            assert_eq!(Answer::read(format!("{line}\r\n{server}").as_bytes()), None, "{line}");
         }
+        assert_eq!(Answer::read(format!("HTTP/1.1 200 OK\r\nServer: {SERVER}").as_bytes()), None);
     }
 
     #[test]

@@ -27,6 +27,28 @@ fn a_gateway_that_serves_is_well_whatever_its_upstream_answers() {
 }
 
 #[test]
+fn the_admin_interface_may_be_named_by_localhost() {
+    let gateway = start(&[SocketAddr::from(([127, 0, 0, 1], 1))]);
+    let port = gateway.admin().port();
+    for name in [format!("localhost:{port}"), format!(":{port}")] {
+        let output = run(&["health", "--admin", &name], Path::new("/"));
+        assert_eq!(output.status.code(), Some(0), "{name}: {output:?}");
+    }
+    let output = run(&["health", "--admin", "example.com:9900"], Path::new("/"));
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
+
+#[test]
+fn another_server_is_told_apart_in_one_line() {
+    let origin = Origin::start("a").expect("a port");
+    let gateway = start(&[origin.address()]);
+    for other in [origin.address(), gateway.listener("web")] {
+        let line = format!("error: what answers at {other} is no admin interface of a gatehouse\n");
+        assert_eq!(health(other), (Some(1), String::new(), line));
+    }
+}
+
+#[test]
 fn a_gateway_with_nobody_to_forward_to_is_not_well() {
     let gateway = Gateway::start(BINARY, &format!("{DOORS}{}", routes(&["absent.invalid:80"])));
     let (code, said, complained) = health(gateway.admin());
