@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::num::NonZeroUsize;
+use std::ops::Range;
 
 /// What `gatehouse proxy` was told. The texts are the configuration's own, and are checked there.
 #[derive(Clone, Debug, Default)]
@@ -22,32 +23,72 @@ pub struct CommandLine {
 
 /// The configuration that means the same.
 pub fn command_line_text(line: &CommandLine) -> String {
-    let mut out = String::new();
-    if let Some(workers) = line.workers {
-        let _ = writeln!(out, "workers = {workers}\n");
-    }
-    if let Some(admin) = &line.admin {
-        let _ = writeln!(out, "[admin]\nbind = {}\n", quoted(admin));
-    }
-    for (at, bind) in line.listen.iter().enumerate() {
-        let name = if at == 0 { "main".to_owned() } else { format!("main-{}", at + 1) };
-        let _ = writeln!(out, "[listeners.{name}]\nbind = {}", quoted(bind));
-        if let Some((cert, key)) = &line.tls {
-            let (cert, key) = (quoted(cert), quoted(key));
-            let _ = writeln!(out, "tls = {{ cert = {cert}, key = {key} }}");
+    Written::of(line).text
+}
+
+/// The flag, with its value, that a byte of [`command_line_text`] stands for; `None` where it
+/// stands for none.
+pub fn command_line_flag(line: &CommandLine, at: u32) -> Option<String> {
+    let flags = Written::of(line).flags;
+    flags.into_iter().find(|(range, _)| range.contains(&(at as usize))).map(|(_, flag)| flag)
+}
+
+/// A text, and which parts of it are values of flags.
+#[derive(Default)]
+struct Written {
+    text: String,
+    flags: Vec<(Range<usize>, String)>,
+}
+
+impl Written {
+    fn of(line: &CommandLine) -> Written {
+        let mut out = Written::default();
+        if let Some(workers) = line.workers {
+            out.text.push_str(&format!("workers = {workers}\n\n"));
         }
-        out.push('\n');
+        if let Some(admin) = &line.admin {
+            out.text.push_str("[admin]\nbind = ");
+            out.value("--admin", admin, "\n\n");
+        }
+        for (at, bind) in line.listen.iter().enumerate() {
+            let name = if at == 0 { "main".to_owned() } else { format!("main-{}", at + 1) };
+            out.text.push_str(&format!("[listeners.{name}]\nbind = "));
+            out.value("--listen", bind, "\n");
+            if let Some((cert, key)) = &line.tls {
+                out.text.push_str("tls = { cert = ");
+                out.value("--tls-cert", cert, ", key = ");
+                out.value("--tls-key", key, " }\n");
+            }
+            out.text.push('\n');
+        }
+        out.text.push_str("[[routes]]\nname = \"all\"\nupstream = \"main\"\n\n");
+        out.text.push_str("[upstreams.main]\nendpoints = [");
+        match &line.to[..] {
+            [one] => out.value("--to", one, ""),
+            all => {
+                for to in all {
+                    out.text.push_str("\n    ");
+                    out.value("--to", to, ",");
+                }
+                out.text.push('\n');
+            }
+        }
+        out.text.push_str("]\n");
+        if let Some(balance) = &line.balance {
+            out.text.push_str("balance = ");
+            out.value("--balance", balance, "\n");
+        }
+        out
     }
-    out.push_str("[[routes]]\nname = \"all\"\nupstream = \"main\"\n\n[upstreams.main]\n");
-    let endpoints: Vec<String> = line.to.iter().map(|to| quoted(to)).collect();
-    let _ = match &endpoints[..] {
-        [one] => writeln!(out, "endpoints = [{one}]"),
-        all => writeln!(out, "endpoints = [\n    {},\n]", all.join(",\n    ")),
-    };
-    if let Some(balance) = &line.balance {
-        let _ = writeln!(out, "balance = {}", quoted(balance));
+
+    fn value(&mut self, flag: &str, value: &str, behind: &str) {
+        let start = self.text.len();
+        self.text.push_str(&quoted(value));
+        // A terminal cannot be steered with what is shown of it.
+        let shown = value.replace(char::is_control, "\u{fffd}");
+        self.flags.push((start..self.text.len(), format!("{flag} {shown}")));
+        self.text.push_str(behind);
     }
-    out
 }
 
 /// A TOML string that means the text itself, dollars included.

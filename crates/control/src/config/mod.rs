@@ -22,7 +22,7 @@ mod tree;
 mod understand;
 mod units;
 
-pub use command_line::{CommandLine, command_line_text};
+pub use command_line::{CommandLine, command_line_flag, command_line_text};
 pub use env::{Env, ProcessEnv};
 pub use json::Json;
 pub use layout::{NotToml, layout};

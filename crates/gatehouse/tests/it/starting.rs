@@ -75,9 +75,32 @@ fn a_flag_that_means_nothing_is_the_operators_input_and_a_missing_one_is_usage()
     let output = run(&wrong, Path::new("/"));
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(text.contains("(command line)") && text.contains("least-request"), "{text}");
+    let word = "error: --balance fair: `balance`: \"fair\" is none of \"random\", ";
+    assert!(text.starts_with(word) && text.contains("least-request"), "{text}");
     assert_eq!(run(&["proxy", "--listen", ":8080"], Path::new("/")).status.code(), Some(2));
     assert_eq!(run(&["proxy", "--to", "127.0.0.1:1"], Path::new("/")).status.code(), Some(2));
+}
+
+#[test]
+fn what_is_wrong_with_a_flag_is_said_of_the_flag() {
+    let wrong = ["--listen", ":8080", "--listen", "127.0.0.1:8080", "--listen", "localhost:80"];
+    let more = ["--to", "10.0.0.1", "--to", "a:1", "--to", "a:1", "--admin", "0.0.0.0:9900"];
+    let arguments: Vec<&str> = ["proxy"].iter().chain(&wrong).chain(&more).copied().collect();
+    let output = run(&arguments, Path::new("/"));
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    for part in [
+        "error: --admin 0.0.0.0:9900: the admin interface cannot listen on 0.0.0.0:9900: ",
+        "error: --listen 127.0.0.1:8080: 127.0.0.1:8080 overlaps with [::]:8080, which is ",
+        "\n  --listen :8080: here\n",
+        "error: --listen localhost:80: \"localhost:80\" is no address to listen on\n  \
+         hint: write \"127.0.0.1:80\"\n",
+        "error: --to 10.0.0.1: ",
+        "error: --to a:1: endpoint a:1 is listed twice\n  --to a:1: first here\n",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in\n{text}");
+    }
+    assert!(!text.contains("command line") && !text.contains("bind ="), "{text}");
 }
 
 #[test]
