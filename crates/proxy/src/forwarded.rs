@@ -57,16 +57,16 @@ pub(crate) fn write(client: &Client, fields: &mut Fields, authority: Span) {
     }
     let peer = client.peer_text.bytes();
     let host = authority.start as usize..authority.end as usize;
-    fields.join(Known::XForwardedFor, b"X-Forwarded-For", |line| line.extend_from_slice(peer));
+    fields.join(Known::XForwardedFor, b"X-Forwarded-For: ", |line| line.extend_from_slice(peer));
     if !fields.has(Known::XForwardedProto) {
         let scheme = |line: &mut Vec<u8>| line.extend_from_slice(client.scheme().as_bytes());
-        fields.append_known(Known::XForwardedProto, b"X-Forwarded-Proto", scheme);
+        fields.append_known(Known::XForwardedProto, b"X-Forwarded-Proto: ", scheme);
     }
     if !fields.has(Known::XForwardedHost) && !host.is_empty() {
         let own = |line: &mut Vec<u8>| line.extend_from_within(host.clone());
-        fields.append_known(Known::XForwardedHost, b"X-Forwarded-Host", own);
+        fields.append_known(Known::XForwardedHost, b"X-Forwarded-Host: ", own);
     }
-    fields.join(Known::Forwarded, b"Forwarded", |line| write_element(client, line, host));
+    fields.join(Known::Forwarded, b"Forwarded: ", |line| write_element(client, line, host));
 }
 
 /// `for=…;proto=…;host=…`.

@@ -14,15 +14,17 @@ pub(crate) enum Upgrade {
 /// Takes out hop-by-hop fields, and what `Connection` lists. Fields that frame, route, forward
 /// or authenticate stay, whatever it lists.
 pub(crate) fn strip(fields: &mut Fields, upgrade: Upgrade) {
-    strip_connection(fields);
-    let hop = [
+    const HOP: [Known; 5] = [
         Known::Connection,
         Known::KeepAlive,
         Known::ProxyConnection,
         Known::Te,
         Known::TransferEncoding,
     ];
-    hop.into_iter().for_each(|known| fields.remove(known));
+    if HOP.into_iter().any(|known| fields.has(known)) {
+        strip_connection(fields);
+        HOP.into_iter().for_each(|known| fields.remove(known));
+    }
     if upgrade == Upgrade::Drop && fields.has(Known::Upgrade) {
         fields.remove(Known::Upgrade);
         fields.remove_named(b"http2-settings");

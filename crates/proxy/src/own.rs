@@ -30,7 +30,7 @@ pub(crate) fn begin(worker: &Worker, heads: &mut Heads, content: &Content<'_>) {
     answer.clear();
     answer.status = content.status;
     answer.reason = answer.fields.note(encode::reason(content.status).as_bytes());
-    answer.fields.append_with(b"Date", |line| worker.calendar.write_http(line));
+    answer.fields.append_known(Known::Date, b"Date: ", |line| worker.calendar.write_http(line));
     if !matches!(content.status, 204 | 304) {
         if !content.content_type.is_empty() {
             answer.fields.append(b"Content-Type", content.content_type.as_bytes());

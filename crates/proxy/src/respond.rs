@@ -102,7 +102,7 @@ fn prepare(worker: &Worker, heads: &mut Heads, admitted: &Admitted<'_>, keep: bo
         fields.remove(Known::ContentLength);
     }
     if !fields.has(Known::Date) {
-        fields.append_with(b"Date", |line| worker.calendar.write_http(line));
+        fields.append_known(Known::Date, b"Date: ", |line| worker.calendar.write_http(line));
     }
     let edits = &admitted.route().response_edits;
     if !edits.is_empty() {

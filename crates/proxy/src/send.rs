@@ -47,7 +47,7 @@ pub(crate) fn rewrite(
     drop_aliases(&mut head.fields, forward);
     forwarded::write(client, &mut head.fields, head.authority);
     client_cert::write(client, &mut head.fields);
-    head.fields.join(Known::Via, b"Via", |line| line.extend_from_slice(b"1.1 gatehouse"));
+    head.fields.join(Known::Via, b"Via: ", |line| line.extend_from_slice(b"1.1 gatehouse"));
     forward.request_edits.apply(&mut head.fields);
     if upgrade {
         head.fields.append(b"Connection", b"upgrade");
@@ -122,6 +122,9 @@ fn keeps_upgrade(head: &RequestHead) -> bool {
 /// Drops fields whose name is one the gateway sets but for its underscores: origins that turn
 /// both into the same variable would read the client's.
 fn drop_aliases(fields: &mut Fields, forward: &Forward) {
+    if !fields.has_underscores() {
+        return;
+    }
     let alias = |field: &Field, name: &[u8]| {
         if field.known != Known::Other || !name.contains(&b'_') || name.len() > 64 {
             return false;

@@ -135,10 +135,11 @@ impl Inbox {
         }
     }
 
+    #[inline]
     fn release(&mut self) {
-        self.start = 0;
-        self.end = 0;
         if let Some(data) = self.data.take() {
+            self.start = 0;
+            self.end = 0;
             self.pool.give(data);
         }
     }

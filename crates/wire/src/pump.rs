@@ -109,7 +109,8 @@ impl Pump {
         self.decoder = Decoder::new(length);
         self.framing = framing;
         self.batch.begin();
-        self.ended = false;
+        // A head alone needs no look at what follows it.
+        self.ended = self.decoder.is_done() && framing == Framing::Plain;
         self.payload = 0;
         self.payload_max = payload_max.unwrap_or(u64::MAX);
         self.progress = 0;
@@ -253,30 +254,20 @@ impl Pump {
         sink: &mut Stream,
     ) -> Poll<Result<(), PumpError>> {
         let batch = &mut self.batch;
-        loop {
-            let parts: [&[u8]; 5] = [
-                &self.head,
-                &batch.prefix[..batch.prefix_len],
-                &inbox.bytes()[batch.data.clone()],
-                batch.suffix,
-                &batch.trailers,
-            ];
-            let mut slices = [IoSlice::new(&[]); 5];
-            let mut skip = batch.written;
-            let mut used = 0;
-            for part in parts {
-                if skip < part.len() {
-                    slices[used] = IoSlice::new(&part[skip..]);
-                    used += 1;
-                    skip = 0;
-                } else {
-                    skip -= part.len();
+        let data = &inbox.bytes()[batch.data.clone()];
+        let prefix = &batch.prefix[..batch.prefix_len];
+        let after = batch.suffix.len() + batch.trailers.len();
+        let bytes = self.head.len() + prefix.len() + data.len() + after;
+        while batch.written < bytes {
+            let mut room = [IoSlice::new(&[]); 5];
+            let slices = match self.framing {
+                Framing::Plain => unwritten([&self.head, data], batch.written, &mut room),
+                Framing::Chunked => {
+                    let parts = [&self.head, prefix, data, batch.suffix, &batch.trailers];
+                    unwritten(parts, batch.written, &mut room)
                 }
-            }
-            if used == 0 {
-                break;
-            }
-            match ready!(sink.poll_write_vectored(cx, &slices[..used])) {
+            };
+            match ready!(sink.poll_write_vectored(cx, slices)) {
                 Ok(0) | Err(_) => return Poll::Ready(Err(PumpError::Sink)),
                 Ok(count) => {
                     batch.written += count;
@@ -290,6 +281,27 @@ impl Pump {
         self.head.clear();
         Poll::Ready(Ok(()))
     }
+}
+
+/// What of `parts` is left behind the first `written` bytes.
+#[inline]
+fn unwritten<'a, 'b, const N: usize>(
+    parts: [&'a [u8]; N],
+    written: usize,
+    room: &'b mut [IoSlice<'a>; 5],
+) -> &'b [IoSlice<'a>] {
+    let mut skip = written;
+    let mut used = 0;
+    for part in parts {
+        if skip < part.len() {
+            room[used] = IoSlice::new(&part[skip..]);
+            used += 1;
+            skip = 0;
+        } else {
+            skip -= part.len();
+        }
+    }
+    &room[..used]
 }
 
 /// The last chunk and the trailer section behind it.

@@ -62,6 +62,10 @@ pub struct Fields {
     table: Vec<Field>,
     present: u64,
     underscores: bool,
+    /// Where the lines stand, one run behind another, while none was taken out.
+    runs: Vec<Span>,
+    /// Whether one was: `runs` says nothing any more.
+    torn: bool,
     derived: Vec<u8>,
 }
 
@@ -72,12 +76,18 @@ impl Fields {
         self.table.clear();
         self.present = 0;
         self.underscores = false;
+        self.runs.clear();
+        self.torn = false;
     }
 
-    /// Takes `head` as the bytes that everything recorded since [`Fields::clear`] refers to.
+    /// Takes `head` as the bytes that everything recorded since [`Fields::clear`] refers to: lines
+    /// that follow one another.
     pub fn load(&mut self, head: &[u8]) {
         self.bytes.clear();
         self.bytes.extend_from_slice(head);
+        if let (Some(first), Some(last)) = (self.table.first(), self.table.last()) {
+            self.runs.push(Span { start: first.name.start, end: last.line_end });
+        }
     }
 
     /// The buffer that every span of this head refers to.
@@ -217,6 +227,7 @@ impl Fields {
             return;
         }
         self.present &= !known.bit();
+        self.torn = true;
         for field in self.table.iter_mut().filter(|field| field.known == known) {
             field.dropped = true;
         }
@@ -229,6 +240,7 @@ impl Fields {
             return self.remove(known);
         }
         let bytes = &self.bytes;
+        self.torn = true;
         self.table
             .iter_mut()
             .filter(|field| field.name.of(bytes).eq_ignore_ascii_case(name))
@@ -238,6 +250,7 @@ impl Fields {
     /// Takes out every field that `wanted` picks by its table row and its name.
     pub fn remove_where(&mut self, mut wanted: impl FnMut(&Field, &[u8]) -> bool) {
         let mut present = 0;
+        self.torn = true;
         for field in self.table.iter_mut().filter(|field| !field.dropped) {
             if wanted(field, field.name.of(&self.bytes)) {
                 field.dropped = true;
@@ -256,32 +269,32 @@ impl Fields {
 
     /// The same, with the value written in place by `write`, which must only append.
     pub fn append_with(&mut self, name: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
-        self.append_known(Known::of(name), name, write);
-    }
-
-    /// The same, for a name whose kind the caller knows.
-    #[inline]
-    pub fn append_known(&mut self, known: Known, name: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
-        self.bytes.reserve(name.len() + 64);
         self.bytes.extend_from_slice(name);
         self.bytes.extend_from_slice(b": ");
-        let value = self.note_with(write);
-        self.bytes.extend_from_slice(b"\r\n");
-        let end = self.bytes.len();
-        self.record(known, Span::new(start, start + name.len()), value, end);
+        self.end_line(Known::of(name), Span::new(start, start + name.len()), write);
+    }
+
+    /// The same, for a field that the caller knows: `label` is its name, a colon and a space.
+    #[inline]
+    pub fn append_known(&mut self, known: Known, label: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
+        debug_assert!(label.ends_with(b": "));
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(label);
+        self.end_line(known, Span::new(start, start + label.len() - 2), write);
     }
 
     /// Puts one field in place of all others of this kind: their values as one list, and behind
-    /// them what `write` appends.
+    /// them what `write` appends. `label` is its name, a colon and a space.
     #[inline]
-    pub fn join(&mut self, known: Known, name: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
+    pub fn join(&mut self, known: Known, label: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
         if !self.has(known) {
-            return self.append_known(known, name, write);
+            return self.append_known(known, label, write);
         }
+        debug_assert!(label.ends_with(b": "));
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(name);
-        self.bytes.extend_from_slice(b": ");
+        self.bytes.extend_from_slice(label);
+        self.torn = true;
         let value = self.bytes.len();
         for field in self.table.iter_mut().filter(|field| field.known == known && !field.dropped) {
             field.dropped = true;
@@ -294,8 +307,21 @@ impl Fields {
         write(&mut self.bytes);
         let end = self.bytes.len();
         self.bytes.extend_from_slice(b"\r\n");
-        let name = Span::new(start, start + name.len());
+        let name = Span::new(start, start + label.len() - 2);
         self.record(known, name, Span::new(value, end), end + 2);
+    }
+
+    /// Ends a line of which all but the value is written, and records it.
+    #[inline]
+    fn end_line(&mut self, known: Known, name: Span, write: impl FnOnce(&mut Vec<u8>)) {
+        let value = self.note_with(write);
+        self.bytes.extend_from_slice(b"\r\n");
+        let end = self.bytes.len() as u32;
+        match self.runs.last_mut() {
+            Some(run) if run.end == name.start => run.end = end,
+            _ => self.runs.push(Span { start: name.start, end }),
+        }
+        self.record(known, name, value, end as usize);
     }
 
     /// Puts one field in place of all others of that name.
@@ -304,9 +330,21 @@ impl Fields {
         self.append(name, value);
     }
 
-    /// The lines that are left, CRLF included, as few slices as the edits allow: what the encoder
-    /// copies.
-    pub fn runs(&self) -> impl Iterator<Item = &[u8]> {
+    /// Appends the lines that are left, CRLF included, to `out`.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        if self.torn {
+            return self.left().for_each(|run| out.extend_from_slice(run));
+        }
+        debug_assert!(
+            self.left().flatten().eq(self.runs.iter().flat_map(|run| run.of(&self.bytes)))
+        );
+        for run in &self.runs {
+            out.extend_from_slice(run.of(&self.bytes));
+        }
+    }
+
+    /// The lines that are left, as few slices as the edits allow.
+    fn left(&self) -> impl Iterator<Item = &[u8]> {
         let mut rest = self.table.as_slice();
         std::iter::from_fn(move || {
             while rest.first().is_some_and(|field| field.dropped) {
@@ -331,20 +369,41 @@ impl Fields {
 mod tests {
     use super::*;
 
+    fn written(fields: &Fields) -> Vec<u8> {
+        let mut out = Vec::new();
+        fields.write(&mut out);
+        out
+    }
+
     fn sample() -> Fields {
-        let text = b"Host: a\r\nX-One: 1\r\nCookie: c\r\n";
+        let text = b"Host: a\r\nX-One: 1\r\nCookie: c\r\n\r\n";
         let mut fields = Fields::default();
-        fields.load(text);
         fields.record(Known::Host, Span::new(0, 4), Span::new(6, 7), 9);
         fields.record(Known::Other, Span::new(9, 14), Span::new(16, 17), 19);
         fields.record(Known::Cookie, Span::new(19, 25), Span::new(27, 28), 30);
+        fields.load(text);
         fields
     }
 
     #[test]
     fn untouched_fields_are_one_run() {
         let fields = sample();
-        assert_eq!(fields.runs().collect::<Vec<_>>(), [b"Host: a\r\nX-One: 1\r\nCookie: c\r\n"]);
+        assert_eq!(fields.left().collect::<Vec<_>>(), [b"Host: a\r\nX-One: 1\r\nCookie: c\r\n"]);
+    }
+
+    #[test]
+    fn what_is_added_follows_what_was_received() {
+        let mut fields = sample();
+        fields.append(b"A", b"1");
+        fields.note(b"/a/path");
+        fields.append_known(Known::Via, b"Via: ", |line| line.extend_from_slice(b"b"));
+        fields.append(b"C", b"");
+        let all = b"Host: a\r\nX-One: 1\r\nCookie: c\r\nA: 1\r\nVia: b\r\nC: \r\n";
+        assert_eq!(written(&fields), all);
+        assert_eq!(fields.left().count(), 3);
+        fields.remove(Known::Via);
+        let left = b"Host: a\r\nX-One: 1\r\nCookie: c\r\nA: 1\r\nC: \r\n";
+        assert_eq!(written(&fields), left);
     }
 
     #[test]
@@ -353,10 +412,7 @@ mod tests {
         fields.remove_named(b"x-one");
         fields.set(b"host", b"b");
         fields.append(b"Via", b"1.1 gatehouse");
-        assert_eq!(
-            fields.runs().collect::<Vec<_>>().concat(),
-            b"Cookie: c\r\nhost: b\r\nVia: 1.1 gatehouse\r\n"
-        );
+        assert_eq!(written(&fields), b"Cookie: c\r\nhost: b\r\nVia: 1.1 gatehouse\r\n");
         assert_eq!(fields.get(Known::Host), Some(&b"b"[..]));
         assert!(fields.has(Known::Via));
     }
@@ -367,9 +423,8 @@ mod tests {
         fields.append(b"Via", b"1.0 a");
         fields.append(b"X", b"y");
         fields.append(b"via", b"1.1 b");
-        fields.join(Known::Via, b"Via", |line| line.extend_from_slice(b"1.1 c"));
-        let lines = fields.runs().collect::<Vec<_>>().concat();
-        assert_eq!(lines, b"X: y\r\nVia: 1.0 a, 1.1 b, 1.1 c\r\n");
+        fields.join(Known::Via, b"Via: ", |line| line.extend_from_slice(b"1.1 c"));
+        assert_eq!(written(&fields), b"X: y\r\nVia: 1.0 a, 1.1 b, 1.1 c\r\n");
     }
 
     #[test]

@@ -50,9 +50,7 @@ pub fn status_line(status: u16, reason: &[u8], version: Version, out: &mut Vec<u
 
 /// Appends field lines as edited and the empty line.
 pub fn fields(fields: &Fields, out: &mut Vec<u8>) {
-    for run in fields.runs() {
-        out.extend_from_slice(run);
-    }
+    fields.write(out);
     out.extend_from_slice(b"\r\n");
 }
 
