@@ -65,6 +65,7 @@ async fn carry(
         if !pause.is_zero() {
             client.pauses(pause, trace.total_deadline(&admitted.forward().timeouts)).await?;
         }
+        trace.tried = now();
     };
     respond::respond(worker, client, desk, &admitted, answered, trace).await
 }
@@ -80,7 +81,10 @@ async fn attempt(
     trace: &mut Trace,
 ) -> Result<Answered, Lost> {
     let pick = pick::pick(worker, client, &desk.heads.request, admitted, attempts, trace)?;
-    let lease = lease::lease(worker, client, admitted, attempts, pick, trace).await?;
-    send::send(client, desk, admitted, outbound, &lease);
+    let lease = match lease::kept(client, admitted, attempts, pick, trace) {
+        Ok(lease) => lease,
+        Err(pick) => lease::fresh(worker, client, admitted, pick, trace).await?,
+    };
+    send::send(client, desk, admitted, outbound, &lease, trace.tried);
     receive::receive(client, desk, admitted, lease, trace).await
 }

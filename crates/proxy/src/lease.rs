@@ -86,29 +86,38 @@ impl Lease {
     }
 }
 
-/// Takes a kept connection or opens one.
-pub(crate) async fn lease(
-    worker: &Worker,
+/// Takes a kept connection to the picked endpoint; gives the pick back where there is none.
+pub(crate) fn kept(
     client: &mut Client,
     admitted: &Admitted<'_>,
     attempts: &Attempts,
     pick: Pick,
     trace: &mut Trace,
-) -> Result<Lease, Lost> {
-    trace.reused = false;
-    if admitted.announces() {
+) -> Result<Lease, Pick> {
+    let found = if admitted.announces() {
         let kept = client.kept.take().filter(|_| !attempts.fresh_only());
-        if let Some(origin) = kept.and_then(|kept| kept.take(&pick, now())) {
-            trace.reused = true;
-            return Ok(Lease { origin, pick });
-        }
-    } else if !attempts.fresh_only() {
+        kept.and_then(|kept| kept.take(&pick, trace.tried))
+    } else if attempts.fresh_only() {
+        None
+    } else {
         let certainty = if attempts.repeatable() { Certainty::Known } else { Certainty::Asked };
-        if let Some(origin) = pick.pool().take(now(), certainty) {
-            trace.reused = true;
-            return Ok(Lease { origin, pick });
-        }
+        pick.pool().take(trace.tried, certainty)
+    };
+    trace.reused = found.is_some();
+    match found {
+        Some(origin) => Ok(Lease { origin, pick }),
+        None => Err(pick),
     }
+}
+
+/// Opens a connection to the picked endpoint.
+pub(crate) async fn fresh(
+    worker: &Worker,
+    client: &mut Client,
+    admitted: &Admitted<'_>,
+    pick: Pick,
+    trace: &Trace,
+) -> Result<Lease, Lost> {
     let stream = dial(worker, client, admitted, &pick, trace).await.map_err(|failure| {
         if failure.kind != Kind::ClientGone {
             pick.endpoint().vitals.count_connect_failure();

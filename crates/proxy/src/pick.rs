@@ -11,7 +11,6 @@ use gatehouse_core::balance_key::balance_key;
 use gatehouse_core::endpoints::{Ask, Endpoint, EndpointId, NoPick};
 use gatehouse_core::failure::{Failure, Kind, Step};
 use gatehouse_core::message::RequestHead;
-use gatehouse_wire::timer::now;
 use gatehouse_wire::tls::ClientSide;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -78,7 +77,7 @@ pub(crate) fn pick(
     let mut chance = worker.chance.borrow_mut();
     let ip = client_text(client, head);
     let mut ask = Ask {
-        now: now(),
+        now: trace.tried,
         chance: &mut chance,
         key: balance_key(&admitted.upstream_plan().hash, head, ip),
         tried: attempts.tried(),

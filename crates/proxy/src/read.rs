@@ -25,16 +25,22 @@ pub(crate) async fn read(
     let deadline = since.after(client.limits().head_timeout);
     let (io, timer) = (&mut client.io, &mut client.timer);
     let mut scanned = 0;
+    let mut waited = false;
     let outcome = poll_fn(|cx| {
         match request::poll_read(cx, &mut io.stream, &mut io.inbox, &limits, &mut scanned, head) {
             Poll::Ready(outcome) => Poll::Ready(outcome.map_err(meaning)),
-            Poll::Pending => timer
-                .poll_until(cx, deadline)
-                .map(|()| Err(Failure::new(Step::Read, Kind::RequestHeadTimeout))),
+            Poll::Pending => {
+                waited = true;
+                let late = Failure::new(Step::Read, Kind::RequestHeadTimeout);
+                timer.poll_until(cx, deadline).map(|()| Err(late))
+            }
         }
     })
     .await;
-    trace.read = Some(now());
+    // A head that was there at once took no time worth a look at the clock.
+    let read = if waited { now() } else { trace.started };
+    trace.read = Some(read);
+    trace.tried = read;
     outcome
 }
 

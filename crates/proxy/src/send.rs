@@ -201,6 +201,7 @@ pub(crate) fn send(
     admitted: &Admitted<'_>,
     outbound: Outbound,
     lease: &Lease,
+    now: Moment,
 ) {
     let Desk { heads, upload, .. } = desk;
     let head = &heads.request;
@@ -222,7 +223,7 @@ pub(crate) fn send(
     upload.rate_min = client.limits().body_rate_min;
     upload.idle = timeouts.idle;
     upload.progress = 0;
-    upload.quiet_since = now();
+    upload.quiet_since = now;
     upload.starved = Duration::ZERO;
 }
 

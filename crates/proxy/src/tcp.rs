@@ -109,14 +109,17 @@ async fn attempt(
     trace: &mut Trace,
 ) -> Result<Lease, Lost> {
     let pick = pick::pick(worker, client, head, admitted, attempts, trace)?;
-    let started = now();
-    let lease = lease::lease(worker, client, admitted, attempts, pick, trace).await?;
+    trace.tried = now();
+    let lease = match lease::kept(client, admitted, attempts, pick, trace) {
+        Ok(lease) => lease,
+        Err(pick) => lease::fresh(worker, client, admitted, pick, trace).await?,
+    };
     let ended = now();
     trace.answered = Some(ended);
     // To take a connection is all the answer that TCP knows.
     let vitals = &lease.pick().endpoint().vitals;
     vitals.count_answer(200);
-    vitals.observe(ended.since(started), ended);
+    vitals.observe(ended.since(trace.tried), ended);
     Ok(lease)
 }
 

@@ -16,6 +16,8 @@ pub(crate) struct Trace {
     pub started: Moment,
     /// When its head was complete; `None` where it never was.
     pub read: Option<Moment>,
+    /// When the current attempt began.
+    pub tried: Moment,
     /// When the answer's head was there.
     pub answered: Option<Moment>,
     /// When the answer's last byte was written; what the connection does after is not the
@@ -42,6 +44,7 @@ impl Trace {
             id,
             started,
             read: None,
+            tried: started,
             answered: None,
             ended: None,
             view: None,

@@ -70,7 +70,11 @@ fn split_line_end(text: &[u8]) -> Result<Option<&[u8]>, FieldFault> {
 /// How many blanks `text` starts with.
 #[inline]
 fn blanks(text: &[u8]) -> usize {
-    text.iter().position(|byte| !is_blank(*byte)).unwrap_or(text.len())
+    let mut count = 0;
+    while text.get(count).is_some_and(|byte| is_blank(*byte)) {
+        count += 1;
+    }
+    count
 }
 
 /// How long `text` is without the blanks at its end.

@@ -187,9 +187,12 @@ fn read_version<'a>(
         let begun = b"HTTP/1.".starts_with(&text[..text.len().min(7)]);
         return if begun { Ok(None) } else { Err(version_fault(bytes)) };
     };
-    head.version = match version {
-        b"HTTP/1.1" => Version::Http11,
-        b"HTTP/1.0" => Version::Http10,
+    const HTTP_1_1: u64 = u64::from_ne_bytes(*b"HTTP/1.1");
+    const HTTP_1_0: u64 = u64::from_ne_bytes(*b"HTTP/1.0");
+    // As one word: a pattern of bytes is compared byte by byte.
+    head.version = match u64::from_ne_bytes(*version) {
+        HTTP_1_1 => Version::Http11,
+        HTTP_1_0 => Version::Http10,
         _ => return Err(version_fault(bytes)),
     };
     match rest {

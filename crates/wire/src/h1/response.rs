@@ -111,13 +111,21 @@ fn read_lines(bytes: &[u8], head: &mut ResponseHead) -> Result<Option<usize>, An
 fn read_status_line(bytes: &[u8], head: &mut ResponseHead) -> Result<Option<usize>, AnswerError> {
     const FAULT: AnswerError =
         AnswerError::Malformed("the status line is not version, status, reason, CRLF");
-    let Some((version, rest)) = bytes.split_first_chunk::<9>() else {
+    const HTTP_1_1: u64 = u64::from_ne_bytes(*b"HTTP/1.1");
+    const HTTP_1_0: u64 = u64::from_ne_bytes(*b"HTTP/1.0");
+    let Some((version, rest)) = bytes.split_first_chunk::<8>() else {
         let begun = b"HTTP/1.".starts_with(&bytes[..bytes.len().min(7)]);
         return if begun { Ok(None) } else { Err(FAULT) };
     };
-    head.version = match version {
-        b"HTTP/1.1 " => Version::Http11,
-        b"HTTP/1.0 " => Version::Http10,
+    // As one word: a pattern of bytes is compared byte by byte.
+    head.version = match u64::from_ne_bytes(*version) {
+        HTTP_1_1 => Version::Http11,
+        HTTP_1_0 => Version::Http10,
+        _ => return Err(FAULT),
+    };
+    let rest = match rest {
+        [b' ', rest @ ..] => rest,
+        [] => return Ok(None),
         _ => return Err(FAULT),
     };
     let Some((status, rest)) = rest.split_first_chunk::<3>() else {

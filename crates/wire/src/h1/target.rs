@@ -1,7 +1,7 @@
 //! A request's target and host: four forms, one meaning (RFC 9112 section 3.2).
 
 use super::request::ReadError;
-use super::scan;
+use super::scan::{self, TargetScan};
 use gatehouse_core::message::{Known, Method, RequestHead, Span, Version, path};
 
 /// A target as it stands in the request line.
@@ -18,58 +18,16 @@ pub(super) struct Target {
 /// Reads a target and the space behind it; `None` where that has not come yet.
 pub(super) fn read(bytes: &[u8], start: usize) -> Result<Option<Target>, ReadError> {
     const FAULT: ReadError = ReadError::Malformed("the target holds a byte that no URL has");
-    let (mut all, mut doubled, mut before) = (0, 0, 0);
-    let mut end = start;
-    while let Some(byte) = bytes.get(end) {
-        let class = TARGET_CLASS[usize::from(*byte)];
-        if class == STOP {
-            break;
-        }
-        all |= class;
-        doubled |= before & class;
-        before = (class & SLASH) << 1;
-        end += 1;
+    let TargetScan { length, has_mark, plain, wide } = scan::target(&bytes[start..]);
+    let end = start + length;
+    let text = &bytes[start..end];
+    match bytes.get(end) {
+        None => return Ok(None),
+        Some(b' ') if length > 0 && (!wide || std::str::from_utf8(text).is_ok()) => {}
+        Some(_) => return Err(FAULT),
     }
-    let ended = bytes.get(end);
-    if ended.is_some_and(|byte| *byte != b' ') || ended.is_some() && end == start {
-        return Err(FAULT);
-    }
-    let wide = all & WIDE != 0;
-    if ended.is_some() && wide && std::str::from_utf8(&bytes[start..end]).is_err() {
-        return Err(FAULT);
-    }
-    let plain = all & ODD == 0 && doubled == 0;
-    let target = Target { span: Span::new(start, end), has_mark: all & MARK != 0, plain };
-    Ok(ended.map(|_| target))
+    Ok(Some(Target { span: Span::new(start, end), has_mark, plain }))
 }
-
-/// What the bytes of a target mean to its path. `AFTER_SLASH` must be twice `SLASH`.
-const TARGET_CLASS: [u8; 256] = {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = match byte as u8 {
-            0..=b' ' | 0x7f => STOP,
-            b'/' => SLASH | AFTER_SLASH,
-            b'.' => AFTER_SLASH,
-            b'%' | b'\\' | b'#' => ODD,
-            b'?' => MARK,
-            0x80.. => WIDE,
-            _ => 0,
-        };
-        byte += 1;
-    }
-    table
-};
-const SLASH: u8 = 1;
-/// What is not normal behind a slash.
-const AFTER_SLASH: u8 = 2;
-/// What may not be normal anywhere.
-const ODD: u8 = 4;
-const MARK: u8 = 8;
-const WIDE: u8 = 16;
-/// What ends a target.
-const STOP: u8 = 32;
 
 /// RFC 9112 section 3.2: the four forms of a target, and the host that goes with it.
 pub(super) fn judge(head: &mut RequestHead, target: Target) -> Result<(), ReadError> {
@@ -140,7 +98,7 @@ fn absolute_form(
 
 fn split_query(head: &mut RequestHead, target: Span, has_mark: bool) {
     let text = target.of(head.fields.bytes());
-    match scan::find(b'?', text).filter(|_| has_mark) {
+    match has_mark.then(|| scan::find(b'?', text)).flatten() {
         Some(at) => {
             let mark = target.start as usize + at;
             head.raw_path = Span::new(target.start as usize, mark);
