@@ -73,6 +73,7 @@ complete -c gatehouse -n "__fish_gatehouse_using_subcommand proxy" -l workers -d
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand proxy" -l print-config -d 'Write the equivalent configuration to standard output and end'
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand proxy" -s h -l help -d 'Print help'
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand run" -s c -l config -d 'The configuration file' -r -F
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand run" -l pid-file -d 'Write the process\'s id into this file once it serves; a new process that takes over (SIGUSR2) writes its own' -r -F
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand run" -l watch -d 'Reload whenever the configuration changes, included files too'
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand run" -s h -l help -d 'Print help'
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand check" -s c -l config -d 'The configuration file' -r -F

@@ -11,10 +11,12 @@ use crate::steer::Steering;
 use crate::steer::facts::Facts;
 use crate::steer::orders::{Busy, Mailbox};
 use crate::steer::reload::Settled;
+pub use crate::steer::upgrade::Program;
 use crate::steer::watch::{LastRead, fingerprint, watch};
 use crate::supervisor::{Supervisor, Word};
 use gatehouse_core::address::Bind;
-use gatehouse_proxy::gate::{Gate, Signals, Start, StartError, block_on};
+use gatehouse_proxy::gate::{Gate, Start, StartError, block_on};
+use gatehouse_proxy::signals::Signals;
 use std::cell::RefCell;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -95,8 +97,17 @@ pub struct Gateway {
     supervisor: Supervisor,
     in_force: Settled,
     workers: NonZeroUsize,
-    file: Option<ConfigFile>,
+    source: Source,
     started: SystemTime,
+}
+
+/// Where a gateway comes from: what it needs to do the same again.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    /// What is read again when it is told to reload; `None` where it was given another way.
+    pub file: Option<ConfigFile>,
+    /// What is started when it is told to hand over; `None` where it is not made for that.
+    pub program: Option<Program>,
 }
 
 /// The file a configuration was read from.
@@ -125,37 +136,41 @@ impl ConfigFile {
 
 impl Gateway {
     /// Starts one. Listeners are bound when this returns, or taken from the supervisor. `prepared`
-    /// is what the configuration's certificates were made into; `file` is read again when it is
-    /// told to reload.
+    /// is what the configuration's certificates were made into.
     ///
     /// # Errors
     /// [`Fault`]; nothing is left running.
     pub fn start(
         lowered: Lowered,
         prepared: Prepared,
-        file: Option<ConfigFile>,
-        supervisor: Supervisor,
+        source: Source,
+        mut supervisor: Supervisor,
     ) -> Result<Gateway, Fault> {
         let started = SystemTime::now();
         let in_force = Settled::of(lowered, prepared);
-        let inherited = supervisor.sockets(&in_force.plan)?;
-        let admin = in_force.admin.map(bind_admin).transpose()?;
+        let workers = in_force.workers.unwrap_or_else(cores);
+        let address = in_force.admin.map(|admin| admin.to_string());
+        let taken = supervisor.take(&in_force.plan, address, workers.get())?;
+        let admin = match (in_force.admin, taken.admin) {
+            (_, Some(bound)) => Some(Admin::of(bound)),
+            (address, None) => address.map(bind_admin).transpose()?,
+        };
         let target = Target::open(&in_force.access_log)
             .map_err(|error| log_fault(&in_force.access_log, error))?;
         let registry = Registry::default();
-        let workers = in_force.workers.unwrap_or_else(cores);
+        registry.set_drained(taken.drained);
         let start = Start {
             plan: Arc::clone(&in_force.plan),
             endpoints: registry.endpoints(&in_force.plan),
             credentials: Arc::clone(&in_force.prepared.credentials),
             workers,
             seed: RandomState::new().hash_one(started),
-            inherited,
+            inherited: taken.listeners,
         };
         let (gate, sinks) = Gate::start(start).map_err(start_fault)?;
         let log = AccessLog::start(target, sinks)
             .map_err(|error| log_fault(&in_force.access_log, error))?;
-        Ok(Gateway { gate, admin, log, registry, supervisor, in_force, workers, file, started })
+        Ok(Gateway { gate, admin, log, registry, supervisor, in_force, workers, source, started })
     }
 
     /// Where it listens: a line for each listener, and for the admin interface.
@@ -203,8 +218,9 @@ impl Gateway {
 
     /// What the control thread steers, and the admin interface that is to be served.
     fn steering(self) -> (Steering, Option<Admin>) {
-        let Gateway { gate, admin, log, registry, supervisor, in_force, workers, file, started } =
+        let Gateway { gate, admin, log, registry, supervisor, in_force, workers, source, started } =
             self;
+        let Source { file, program } = source;
         let path = file.as_ref().map(|file| file.path.clone());
         let facts = Rc::new(RefCell::new(Facts::new(path, started)));
         let listeners = gate.addresses().into_iter().map(|(name, bind)| (name.to_owned(), bind));
@@ -215,7 +231,7 @@ impl Gateway {
         }
         let shown = Rc::new(Shown {
             handle: gate.handle(),
-            listeners: listeners.collect(),
+            listeners: RefCell::new(listeners.collect()),
             log_lines_lost: log.lost(),
             started,
             facts: Rc::clone(&facts),
@@ -237,6 +253,8 @@ impl Gateway {
             busy: Busy::No,
             last_read,
             trial: None,
+            program,
+            starting: None,
             draining: false,
         };
         (steering, admin)
@@ -256,7 +274,7 @@ pub(crate) fn log_fault(to: &AccessTo, error: io::Error) -> Fault {
     Fault { what, error, hint: "change log.access.to".to_owned() }
 }
 
-fn start_fault(error: StartError) -> Fault {
+pub(crate) fn start_fault(error: StartError) -> Fault {
     match error {
         StartError::Bind { listener, bind, error } => {
             let key = format!("listeners.{listener}.bind");

@@ -10,4 +10,5 @@ mod health;
 pub mod registry;
 pub mod resolver;
 mod steer;
+mod succession;
 pub mod supervisor;

@@ -146,6 +146,12 @@ impl Registry {
         Named::Done
     }
 
+    /// Begins with these drained: upstream and endpoint.
+    pub(crate) fn set_drained(&self, drained: Vec<(String, String)>) {
+        let each = drained.into_iter().map(|(upstream, text)| (upstream.into(), text.into()));
+        self.lock().drained = each.collect();
+    }
+
     /// Who is drained: upstream and endpoint.
     pub fn drained(&self) -> Vec<(Arc<str>, Arc<str>)> {
         self.lock().drained.iter().cloned().collect()
@@ -452,6 +458,20 @@ mod tests {
         let texts: Vec<&str> = built[0].list().iter().map(|endpoint| &*endpoint.text).collect();
         assert!(texts.contains(&"localhost:81") && texts.contains(&"127.0.0.1:82"), "{texts:?}");
         assert!(!texts.contains(&"no.invalid:83"), "{texts:?}");
+    }
+
+    #[test]
+    fn defect_2_a_name_that_stops_resolving_keeps_its_last_good_addresses() {
+        let registry = Registry::default();
+        let plan = plan("\"gone.invalid:83\"");
+        let name: Name = ("gone.invalid".into(), 83);
+        let address = SocketAddr::from(([10, 0, 0, 1], 83));
+        registry.lock().names.insert(name.clone(), vec![address]);
+        let before = registry.endpoints(&plan);
+        assert!(!registry.resolve(&[name]));
+        let after = adopted(&registry, &plan, &plan);
+        assert_eq!(after[0].list().len(), 1);
+        assert!(Arc::ptr_eq(&before[0], &after[0]));
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! What a service manager hands a process and wants to hear of it, by systemd's conventions:
 //! listening sockets by name (sd_listen_fds(3)), and a word when it serves and when it ends
-//! (sd_notify(3)). Never here: what a socket is used for.
+//! (sd_notify(3)). A process that follows another is handed its sockets instead, and tells that one.
+//! Never here: what a socket is used for.
 
 use crate::config::Env;
 use crate::gateway::Fault;
+use crate::succession::{Estate, Taken, VARIABLE, tell_ready};
 use gatehouse_core::plan::Plan;
+use gatehouse_wire::handover::Line;
 use gatehouse_wire::net::Bound;
 use std::io;
 use std::os::fd::RawFd;
@@ -24,9 +27,6 @@ const NOTIFY_MAX: Duration = Duration::from_secs(1);
 /// Beyond the drain's own limit, for what comes after it: logs written, threads ended.
 const END_SLACK: Duration = Duration::from_secs(5);
 
-/// A listener's name and the socket it was handed.
-pub(crate) type Named = (Box<str>, Bound);
-
 /// Who started this process, as far as it says so; the default is nobody.
 #[derive(Debug, Default)]
 pub struct Supervisor {
@@ -34,6 +34,10 @@ pub struct Supervisor {
     count: Option<String>,
     names: String,
     notify: Option<String>,
+    /// Whether the process that started this one hands over to it.
+    succeeds: bool,
+    /// The line to it, until this one serves.
+    line: Option<Line>,
 }
 
 /// What a manager is told.
@@ -43,25 +47,53 @@ pub(crate) enum Word {
     Ready,
     /// The end has begun, and takes at most so long.
     Stopping(Duration),
+    /// This process has taken over; it is the one to watch.
+    Successor(u32),
 }
 
 impl Supervisor {
     /// Reads what the environment says to the process of this id. Descriptors that were meant for
     /// another process, such as the one that started this, are left alone.
-    pub fn from_env(env: &dyn Env, process: u32) -> Supervisor {
+    pub fn from_env(env: &dyn Env, process: u32, parent: u32) -> Supervisor {
         let meant = env.var("LISTEN_PID").is_some_and(|id| id == process.to_string());
         Supervisor {
             count: env.var("LISTEN_FDS").filter(|_| meant),
             names: env.var("LISTEN_FDNAMES").unwrap_or_default(),
             notify: env.var("NOTIFY_SOCKET").filter(|path| !path.is_empty()),
+            succeeds: env.var(VARIABLE).is_some_and(|id| id == parent.to_string()),
+            line: None,
         }
     }
 
-    /// Takes the sockets that were handed over, each for the listener of its name.
+    /// Takes what was handed over: each socket for the listener of its name, and from a process
+    /// before this one also the socket of an admin interface that listens on `admin`.
     ///
     /// # Errors
     /// A name that no listener has or that comes twice, or what is no listening socket.
-    pub(crate) fn sockets(&self, plan: &Plan) -> Result<Vec<Named>, Fault> {
+    pub(crate) fn take(
+        &mut self,
+        plan: &Plan,
+        admin: Option<String>,
+        workers: usize,
+    ) -> Result<Taken, Fault> {
+        if !self.succeeds {
+            let listeners = self.sockets(plan)?;
+            return Ok(Taken { listeners, ..Taken::default() });
+        }
+        let received = Line::from_stdin().and_then(|line| {
+            let estate = Estate::receive(&line)?;
+            Ok((line, estate))
+        });
+        let (line, estate) = received.map_err(|error| {
+            let what = "the process before this one does not hand over".to_owned();
+            Fault::new(what, error, format!("start without {VARIABLE}"))
+        })?;
+        self.line = Some(line);
+        estate.take(plan, admin, workers)
+    }
+
+    /// The sockets that a service manager has handed over.
+    fn sockets(&self, plan: &Plan) -> Result<Vec<(Box<str>, Bound)>, Fault> {
         let Some(written) = &self.count else { return Ok(Vec::new()) };
         let count = written.parse().ok().filter(|count| *count <= SOCKETS_MAX);
         let Some(count) = count else {
@@ -69,7 +101,7 @@ impl Supervisor {
             let hint = format!("whoever sets it writes a number from 0 to {SOCKETS_MAX}");
             return Err(Fault::new(what, io::Error::other("no number of descriptors"), hint));
         };
-        let mut sockets: Vec<Named> = Vec::new();
+        let mut sockets: Vec<(Box<str>, Bound)> = Vec::new();
         let mut names = self.names.split(':');
         for descriptor in (FIRST..).take(count) {
             let name = names.next().unwrap_or_default();
@@ -92,11 +124,24 @@ impl Supervisor {
         Ok(sockets)
     }
 
-    /// Tells it. A manager that does not listen is no reason to end.
-    pub(crate) fn tell(&self, word: Word) {
-        let Some(path) = &self.notify else { return };
+    /// Tells it. One that does not listen is no reason to end. A manager listens to the process it
+    /// watches alone: it is told of this one by the one before, and of the next by this one, which
+    /// says nothing more then.
+    pub(crate) fn tell(&mut self, word: Word) {
+        if let (Word::Ready, Some(line)) = (word, self.line.take()) {
+            if let Err(error) = tell_ready(&line) {
+                eprintln!("warn: the process before this one is gone: {error}");
+            }
+            return;
+        }
+        let path = match word {
+            Word::Successor(_) => self.notify.take(),
+            Word::Ready | Word::Stopping(_) => self.notify.clone(),
+        };
+        let Some(path) = &path else { return };
         let text = match word {
             Word::Ready => "READY=1".to_owned(),
+            Word::Successor(process) => format!("MAINPID={process}\nREADY=1"),
             Word::Stopping(limit) => {
                 let within = limit.saturating_add(END_SLACK).as_micros();
                 format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={within}")
@@ -137,7 +182,7 @@ mod tests {
     fn refusal(env: &dyn Env) -> String {
         let text = "[listeners.web]\nbind = \":80\"\n[[routes]]\nrespond = {}\n";
         let plan = load_text("test.toml", text, &[]).lowered.expect("a good configuration").plan;
-        match Supervisor::from_env(env, 7).sockets(&plan) {
+        match Supervisor::from_env(env, 7, 1).sockets(&plan) {
             Ok(sockets) => format!("{} sockets", sockets.len()),
             Err(fault) => fault.to_string(),
         }

@@ -228,6 +228,10 @@ pub(crate) struct RunArgs {
     /// Reload whenever the configuration changes, included files too.
     #[arg(long)]
     pub watch: bool,
+    /// Write the process's id into this file once it serves; a new process that takes over
+    /// (SIGUSR2) writes its own.
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
 }
 
 /// What `check` is told.

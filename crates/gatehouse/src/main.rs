@@ -2,6 +2,7 @@
 
 mod cli;
 mod commands;
+mod pid_file;
 
 use clap::Parser;
 use cli::{Cli, Command};

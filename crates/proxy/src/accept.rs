@@ -1,11 +1,12 @@
 //! Step 1, accept: listener -> socket, within the listener's limit.
 
 use crate::client::Client;
+use crate::door::{Door, Entrance, Until};
 use crate::proxied::{self, Caller};
 use crate::rooms;
 use crate::tcp;
 use crate::worker::{Alive, Worker};
-use gatehouse_core::plan::{Announced, Carries, ListenerId, ListenerPlan};
+use gatehouse_core::plan::{Announced, Carries};
 use gatehouse_wire::timer::{now, sleep};
 use gatehouse_wire::{Listener, Peer, Stream};
 use std::future::poll_fn;
@@ -18,38 +19,31 @@ use std::time::Duration;
 /// How long to wait after an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Takes connections until the worker drains and nothing is queued any more.
-pub(crate) async fn accept(worker: Rc<Worker>, mut listener: Listener, id: ListenerId) {
-    let rules = Rc::new(worker.view().plan.listener(id).clone());
+/// Takes connections until the listener is gone and nothing is queued on it any more, or until
+/// another process takes them.
+pub(crate) async fn accept(worker: Rc<Worker>, mut listener: Listener, entrance: Rc<Entrance>) {
     let mut told = None;
     let _alive = Alive::new(&worker);
     loop {
-        let taken = poll_fn(|cx| match listener.poll_accept(cx) {
-            Poll::Ready(taken) => Poll::Ready(Some(taken)),
-            Poll::Pending if worker.draining.get() => Poll::Ready(None),
-            Poll::Pending => {
-                told.get_or_insert_with(|| worker.tell_of_drain(cx.waker()));
-                Poll::Pending
+        let taken = poll_fn(|cx| {
+            if entrance.until() == Until::Now {
+                return Poll::Ready(None);
+            }
+            match listener.poll_accept(cx) {
+                Poll::Ready(taken) => Poll::Ready(Some(taken)),
+                Poll::Pending if entrance.until() == Until::Empty => Poll::Ready(None),
+                Poll::Pending => {
+                    told.get_or_insert_with(|| worker.tell_of_drain(cx.waker()));
+                    Poll::Pending
+                }
             }
         });
         match taken.await {
             None => break,
             Some(Ok((stream, peer))) => {
-                let Some(open) = Open::new(&worker, id, &rules) else { continue };
-                let rules = Rc::clone(&rules);
-                match (rules.carries, rules.announced) {
-                    (Carries::Http, Announced::No) => {
-                        let caller = Caller { peer, destination: None };
-                        begin(&worker, Client::new(&worker, stream, caller, open, rules));
-                    }
-                    (Carries::Http, Announced::ByProxyHeader) => {
-                        let worker_ = Rc::clone(&worker);
-                        worker.tasks.spawn(greet(worker_, open, stream, peer, rules));
-                    }
-                    (Carries::Tcp, _) => {
-                        let worker_ = Rc::clone(&worker);
-                        worker.tasks.spawn(tcp::serve(worker_, open, stream, peer, rules));
-                    }
+                worker.follow();
+                if let Some(open) = Open::new(&worker, entrance.door()) {
+                    meet(&worker, open, stream, peer);
                 }
             }
             Some(Err(error)) => {
@@ -72,22 +66,34 @@ fn is_exhaustion(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(ENFILE | EMFILE | ENOBUFS | ENOMEM))
 }
 
+/// Begins what a listener does with its connections.
+fn meet(worker: &Rc<Worker>, open: Open, stream: Stream, peer: Peer) {
+    let rules = &open.door.rules;
+    match (rules.carries, rules.announced) {
+        (Carries::Http, Announced::No) => {
+            let caller = Caller { peer, destination: None };
+            begin(worker, Client::new(worker, stream, caller, open));
+        }
+        (Carries::Http, Announced::ByProxyHeader) => {
+            worker.tasks.spawn(greet(Rc::clone(worker), open, stream, peer));
+        }
+        (Carries::Tcp, _) => {
+            worker.tasks.spawn(tcp::serve(Rc::clone(worker), open, stream, peer));
+        }
+    }
+}
+
 /// Learns whose connection it is before it waits for its first request.
-async fn greet(
-    worker: Rc<Worker>,
-    open: Open,
-    mut stream: Stream,
-    peer: Peer,
-    rules: Rc<ListenerPlan>,
-) {
-    let Ok(caller) = proxied::caller(&worker, &rules, &mut stream, peer).await else { return };
-    begin(&worker, Client::new(&worker, stream, caller, open, rules));
+async fn greet(worker: Rc<Worker>, open: Open, mut stream: Stream, peer: Peer) {
+    let told = proxied::caller(&worker, &open.door.rules, &mut stream, peer);
+    let Ok(caller) = told.await else { return };
+    begin(&worker, Client::new(&worker, stream, caller, open));
 }
 
 /// Lets a connection wait for its first request.
 fn begin(worker: &Rc<Worker>, client: Client) {
     let mut client = Box::new(client);
-    if worker.draining.get() {
+    if client.door().is_closed() {
         // What it has sent is still answered; it does not wait for what it has not.
         client.io.stream.doubt();
         rooms::serve(worker, client);
@@ -99,31 +105,30 @@ fn begin(worker: &Rc<Worker>, client: Client) {
 /// An open client connection, counted.
 pub(crate) struct Open {
     alive: Alive,
-    pub listener: ListenerId,
+    pub door: Rc<Door>,
 }
 
 impl Open {
-    fn new(worker: &Rc<Worker>, listener: ListenerId, rules: &ListenerPlan) -> Option<Open> {
+    fn new(worker: &Rc<Worker>, door: Rc<Door>) -> Option<Open> {
         worker.meters.accepted.add(1);
-        if !worker.within_rate(listener, &rules.limits) {
+        if !door.within_rate() {
             worker.meters.refused.add(1);
             return None;
         }
-        if worker.clients_of(listener).fetch_add(1, Relaxed) >= rules.limits.connections_max {
-            worker.clients_of(listener).fetch_sub(1, Relaxed);
+        if door.clients().fetch_add(1, Relaxed) >= door.rules.limits.connections_max {
+            door.clients().fetch_sub(1, Relaxed);
             worker.meters.refused.add(1);
             return None;
         }
         worker.meters.clients.add(1);
-        Some(Open { alive: Alive::new(worker), listener })
+        Some(Open { alive: Alive::new(worker), door })
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        let worker = self.alive.worker();
-        worker.meters.clients.sub(1);
-        worker.clients_of(self.listener).fetch_sub(1, Relaxed);
+        self.alive.worker().meters.clients.sub(1);
+        self.door.clients().fetch_sub(1, Relaxed);
     }
 }
 
@@ -138,7 +143,8 @@ pub(crate) async fn housekeeping(worker: Rc<Worker>) {
         worker.flush_log();
         worker.meters.beat(now());
         // A worker without exchanges follows too, so that nothing old is held open by it.
-        drop(worker.view());
+        worker.follow();
+        worker.look_after_doors();
         rounds += 1;
         if rounds.is_multiple_of(5) {
             worker.sweep(now());

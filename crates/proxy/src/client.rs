@@ -1,12 +1,13 @@
 //! One client connection between its exchanges.
 
 use crate::accept::Open;
+use crate::door::Door;
 use crate::lease::Kept;
 use crate::proxied::Caller;
 use crate::worker::Worker;
 use gatehouse_core::failure::{Failure, Kind, Step};
 use gatehouse_core::moment::Moment;
-use gatehouse_core::plan::{ClientLimits, ListenerId, ListenerPlan, Transport};
+use gatehouse_core::plan::{ClientLimits, ListenerPlan, Transport};
 use gatehouse_wire::proxy_header::Ends;
 use gatehouse_wire::pump::poll_write_all;
 use gatehouse_wire::timer::{Timer, now};
@@ -123,7 +124,6 @@ pub(crate) struct Client {
     pub io: ClientIo,
     /// Lent by the room it is in; an idle connection has none armed.
     pub timer: Timer,
-    pub listener: ListenerId,
     pub peer: Peer,
     pub peer_text: PeerText,
     /// What it connected to, where a proxy in front says so.
@@ -132,47 +132,38 @@ pub(crate) struct Client {
     pub kept: Option<Box<Kept>>,
     /// Whether its forwarding fields are believed.
     pub trusted: bool,
-    pub rules: Rc<ListenerPlan>,
     pub served: u64,
     /// When the current wait for a request began.
     pub since: Moment,
-    _open: Open,
+    open: Open,
 }
 
 impl Client {
-    pub fn new(
-        worker: &Worker,
-        stream: Stream,
-        caller: Caller,
-        open: Open,
-        rules: Rc<ListenerPlan>,
-    ) -> Client {
+    pub fn new(worker: &Worker, stream: Stream, caller: Caller, open: Open) -> Client {
         let inbox = Inbox::new(Rc::clone(&worker.buffers));
         let since = now();
         let Caller { peer, destination } = caller;
         let trusted = match peer {
-            Peer::Ip(address) => rules.trusts(address.ip()),
+            Peer::Ip(address) => open.door.rules.trusts(address.ip()),
             Peer::Local => false,
         };
         Client {
             io: ClientIo { stream, inbox, half_closed: false },
             timer: Timer::default(),
-            listener: open.listener,
             peer,
             peer_text: PeerText::new(peer),
             destination: destination.map(Box::new),
             kept: None,
             trusted,
-            rules,
             served: 0,
             since,
-            _open: open,
+            open,
         }
     }
 
     /// What it speaks: `http` or `https`.
     pub fn scheme(&self) -> &'static str {
-        match self.rules.transport {
+        match self.rules().transport {
             Transport::Clear => "http",
             Transport::Tls => "https",
         }
@@ -195,19 +186,29 @@ impl Client {
         Some(Ends { source, destination })
     }
 
+    /// What it came in by.
+    pub fn door(&self) -> &Rc<Door> {
+        &self.open.door
+    }
+
+    /// The rules it came in by.
+    pub fn rules(&self) -> &ListenerPlan {
+        &self.open.door.rules
+    }
+
     /// What it may cost.
     pub fn limits(&self) -> &ClientLimits {
-        &self.rules.limits
+        &self.rules().limits
     }
 
     /// Whether this address is a proxy whose forwarding fields are believed.
     pub fn trusts(&self, address: IpAddr) -> bool {
-        self.rules.trusts(address)
+        self.rules().trusts(address)
     }
 
     /// What it may be silent before, now that it is.
     pub fn silence(&self) -> Silence {
-        let shaken = match self.rules.transport {
+        let shaken = match self.rules().transport {
             Transport::Clear => true,
             Transport::Tls => self.io.stream.tls().is_some(),
         };
@@ -234,7 +235,7 @@ impl Client {
     }
 
     /// Waits for the first byte of a request, holding no buffer. False where none will come: the
-    /// client closed, was silent for too long, or the gateway drains.
+    /// client closed, was silent for too long, or its listener is closed.
     pub async fn awaits_request(&mut self, worker: &Worker) -> bool {
         if !self.io.inbox.is_empty() {
             return true;
@@ -243,11 +244,11 @@ impl Client {
             return false;
         }
         let deadline = self.silent_until();
-        let (io, timer) = (&mut self.io, &mut self.timer);
+        let (io, timer, door) = (&mut self.io, &mut self.timer, &self.open.door);
         let mut told = None;
         poll_fn(|cx| match io.inbox.poll_fill(cx, &mut io.stream) {
             Poll::Ready(read) => Poll::Ready(read.is_ok_and(|count| count > 0)),
-            Poll::Pending if worker.draining.get() => Poll::Ready(false),
+            Poll::Pending if door.is_closed() => Poll::Ready(false),
             Poll::Pending => {
                 told.get_or_insert_with(|| worker.tell_of_drain(cx.waker()));
                 timer.poll_until(cx, deadline).map(|()| false)

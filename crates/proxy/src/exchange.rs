@@ -39,7 +39,7 @@ async fn carry(
 ) -> Result<After, Failure> {
     let heads = &mut desk.heads;
     read::read(client, &mut heads.request, trace).await?;
-    let view = worker.view();
+    let view = client.door().view(worker);
     trace.view = Some(Rc::clone(&view));
     let routed = route::route(&view, client, &heads.request, trace)?;
     let admitted = match admit::admit(worker, client, &heads.request, routed)? {

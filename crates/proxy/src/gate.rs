@@ -6,16 +6,18 @@ pub mod memory;
 
 use crate::accept::{accept, housekeeping};
 use crate::credentials::Credentials;
+use crate::door::AWAIT;
 use crate::log::{LogSink, LogSource, pair};
 use crate::meters::WorkerMeters;
 use crate::parking::porter;
+use crate::sockets::{Provided, Sockets};
 use crate::tasks::spawn_service;
 use crate::worker::{Current, Shared, Worker};
 use gatehouse_core::address::Bind;
 use gatehouse_core::endpoints::Endpoints;
-use gatehouse_core::plan::{ListenerId, Plan, UpstreamId};
+use gatehouse_core::plan::{Plan, UpstreamId};
 use gatehouse_wire::driver::bell;
-use gatehouse_wire::net::{Bound, WorkerSocket};
+use gatehouse_wire::net::Bound;
 use gatehouse_wire::timer::{now, sleep};
 use gatehouse_wire::tls::ClientSide;
 use gatehouse_wire::{Listener, Net, attend};
@@ -24,7 +26,7 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
@@ -68,7 +70,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Gate {
     shared: Arc<Shared>,
-    bound: Vec<(Box<str>, Bound)>,
+    sockets: Sockets,
     meters: Vec<Arc<WorkerMeters>>,
     threads: Vec<JoinHandle<usize>>,
     phase: watch::Sender<Phase>,
@@ -77,6 +79,8 @@ pub struct Gate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Serving,
+    /// Another process has the sockets too.
+    Leaving(Duration),
     Draining(Duration),
 }
 
@@ -85,7 +89,7 @@ impl Phase {
     fn limit(self) -> Duration {
         match self {
             Phase::Serving => Duration::MAX,
-            Phase::Draining(limit) => limit,
+            Phase::Leaving(limit) | Phase::Draining(limit) => limit,
         }
     }
 }
@@ -97,10 +101,13 @@ impl Gate {
     /// [`StartError`]; nothing is left running.
     pub fn start(start: Start) -> Result<(Gate, Vec<LogSink>), StartError> {
         let Start { plan, endpoints, credentials, workers, seed, inherited } = start;
-        let bound = bind(&plan, workers, inherited)?;
-        let shared = Arc::new(Shared::new(Current { plan, endpoints, credentials }, Net::System));
+        let mut sockets = Sockets::new(workers);
+        let provided = sockets.provide(&plan, inherited)?;
+        let (seats, arrivals) = sockets.adopt(&plan, provided);
+        let current = Current { plan, endpoints, credentials, seats };
+        let shared = Arc::new(Shared::new(current, arrivals, Net::System));
         let (phase, watched) = watch::channel(Phase::Serving);
-        let mut gate = Gate { shared, bound, meters: vec![], threads: vec![], phase };
+        let mut gate = Gate { shared, sockets, meters: vec![], threads: vec![], phase };
         let mut sinks = Vec::new();
         for index in 0..workers.get() {
             let (log, sink) = pair();
@@ -118,9 +125,6 @@ impl Gate {
         seed: u64,
         phase: watch::Receiver<Phase>,
     ) -> io::Result<()> {
-        let sockets: io::Result<Vec<WorkerSocket>> =
-            self.bound.iter().map(|(_, bound)| bound.for_worker(index)).collect();
-        let sockets = sockets?;
         let meters: Arc<WorkerMeters> = Arc::default();
         // Until its first round a worker is as old as its start, not as the clock.
         meters.beat(now());
@@ -128,8 +132,7 @@ impl Gate {
         let shared = Arc::clone(&self.shared);
         let (ready, when_ready) = std::sync::mpsc::sync_channel(1);
         let work = move || {
-            let listeners: io::Result<Vec<Listener>> =
-                sockets.into_iter().map(Listener::register).collect();
+            let listeners = arrived(&shared, index);
             let worker = Worker::new(shared, meters, log, seed);
             let tasks = Rc::clone(&worker.tasks);
             let started = listeners.and_then(|listeners| Ok((bell()?, listeners)));
@@ -137,7 +140,7 @@ impl Gate {
                 Ok((bell, listeners)) => {
                     // The gate waits for this word; if it is gone, so is the process.
                     drop(ready.send(Ok(())));
-                    tasks.run(bell, run(worker, listeners, phase)).unwrap_or_else(|error| {
+                    tasks.run(bell, run(worker, index, listeners, phase)).unwrap_or_else(|error| {
                         eprintln!("error: worker {index} ended: {error}");
                         0
                     })
@@ -155,14 +158,13 @@ impl Gate {
 
     /// Where each listener listens, by name, with the ports the kernel chose.
     pub fn addresses(&self) -> Vec<(&str, Bind)> {
-        let bound = self.bound.iter();
-        bound.filter_map(|(name, bound)| Some((&**name, bound.address().ok()?))).collect()
+        let all = self.sockets.all();
+        all.filter_map(|(name, bound)| Some((name, bound.address().ok()?))).collect()
     }
 
     /// What the workers have counted.
     pub fn observe(&self) -> Observation {
-        let Current { plan, endpoints, credentials: _ } = self.shared.current();
-        Observation { plan, endpoints, workers: self.meters.clone() }
+        self.handle().observe()
     }
 
     /// Something that can observe and publish from another thread.
@@ -170,13 +172,52 @@ impl Gate {
         Handle { shared: Arc::clone(&self.shared), meters: self.meters.clone() }
     }
 
+    /// Finds or binds the sockets that a plan's listeners need; nothing is changed yet.
+    ///
+    /// # Errors
+    /// [`StartError::Bind`].
+    pub fn provide(&self, plan: &Plan) -> Result<Provided, StartError> {
+        self.sockets.provide(plan, Vec::new())
+    }
+
+    /// Puts a new plan in place, with who can answer for each of its upstreams, who the gateway
+    /// is, and the sockets that were provided for it. Listeners that are gone are drained.
+    pub fn publish(
+        &mut self,
+        plan: Arc<Plan>,
+        endpoints: Vec<Arc<Endpoints>>,
+        credentials: Arc<Credentials>,
+        provided: Provided,
+    ) {
+        let (seats, arrivals) = self.sockets.adopt(&plan, provided);
+        let next = Current { plan, endpoints, credentials, seats };
+        self.shared.publish(|current| *current = next);
+        // Not before: a worker that does not know the listener yet would close its socket.
+        self.shared.arrive(arrivals);
+        // Workers that have nothing to do follow too.
+        self.phase.send_modify(|_| {});
+    }
+
     /// Stops accepting and lets what is in flight end within `limit` from when this is first
     /// called, then cuts the rest. Called again, the new limit holds.
     pub fn drain(&mut self, limit: Duration) {
         // The workers hold these sockets too, and close them once nothing is queued; one left
         // open here would go on queueing connections that nobody takes.
-        self.bound.clear();
+        self.sockets.clear();
         self.phase.send_replace(Phase::Draining(limit));
+    }
+
+    /// Leaves the listeners to another process that has their sockets too: takes no more
+    /// connections, lets those that are idle ask once more for a while, and drains.
+    pub fn leave(&mut self, limit: Duration) {
+        self.sockets.disown();
+        self.sockets.clear();
+        self.phase.send_replace(Phase::Leaving(limit));
+    }
+
+    /// The sockets of its listeners, by name.
+    pub fn sockets(&self) -> impl Iterator<Item = (&str, &Bound)> {
+        self.sockets.all()
     }
 
     /// Whether every worker has ended.
@@ -198,17 +239,6 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Puts a new plan in place, with who can answer for each of its upstreams, and who the
-    /// gateway is. Its listeners must be those of the plan before.
-    pub fn publish(
-        &self,
-        plan: Arc<Plan>,
-        endpoints: Vec<Arc<Endpoints>>,
-        credentials: Arc<Credentials>,
-    ) {
-        self.shared.publish(|current| *current = Current { plan, endpoints, credentials });
-    }
-
     /// Puts new credentials in place of those of `plan`, unless another plan has come since.
     /// Connections that are open keep what they were made with.
     pub fn set_credentials(&self, plan: &Arc<Plan>, credentials: Arc<Credentials>) -> Followed {
@@ -251,7 +281,7 @@ impl Handle {
 
     /// What the workers have counted, and what they obey.
     pub fn observe(&self) -> Observation {
-        let Current { plan, endpoints, credentials: _ } = self.shared.current();
+        let Current { plan, endpoints, .. } = self.shared.current();
         Observation { plan, endpoints, workers: self.meters.clone() }
     }
 }
@@ -276,43 +306,45 @@ pub struct Observation {
     pub workers: Vec<Arc<WorkerMeters>>,
 }
 
-/// The sockets of all listeners, in the plan's order.
-fn bind(
-    plan: &Plan,
-    workers: NonZeroUsize,
-    mut inherited: Vec<(Box<str>, Bound)>,
-) -> Result<Vec<(Box<str>, Bound)>, StartError> {
-    let each = plan.listeners.iter().map(|listener| {
-        if let Some(at) = inherited.iter().position(|(name, _)| *name == listener.name) {
-            return Ok(inherited.swap_remove(at));
-        }
-        match Bound::new(&listener.bind, workers.get()) {
-            Ok(bound) => Ok((listener.name.clone(), bound)),
-            Err(error) => {
-                let (listener, bind) = (listener.name.clone(), listener.bind.clone());
-                Err(StartError::Bind { listener, bind, error })
-            }
-        }
-    });
-    each.collect()
+/// A listener's socket, registered with the thread that takes from it, and the listener's number.
+type Arrived = (u32, Listener);
+
+/// The sockets that have come for a worker.
+fn arrived(shared: &Shared, index: usize) -> io::Result<Vec<Arrived>> {
+    let arrivals = shared.take_arrivals(index).into_iter();
+    arrivals.map(|one| Ok((one.number, Listener::register(one.socket)?))).collect()
 }
 
 /// One worker's life. Returns how many connections were cut at its end.
 async fn run(
     worker: Rc<Worker>,
-    listeners: Vec<Listener>,
+    index: usize,
+    listeners: Vec<Arrived>,
     mut phase: watch::Receiver<Phase>,
 ) -> usize {
     serve(&worker, listeners);
     while *phase.borrow_and_update() == Phase::Serving {
+        worker.follow();
+        match arrived(&worker.shared, index) {
+            Ok(listeners) => open(&worker, listeners),
+            Err(error) => eprintln!("error: worker {index} cannot listen: {error}"),
+        }
         if phase.changed().await.is_err() {
             break;
         }
     }
-    worker.drain();
     let since = now();
-    while worker.alive() > 0 && now().since(since) < phase.borrow().limit() {
-        sleep(Duration::from_millis(5)).await;
+    let passed = || now().since(since);
+    if matches!(*phase.borrow(), Phase::Leaving(_)) {
+        worker.leave();
+        let leaving = || matches!(*phase.borrow(), Phase::Leaving(limit) if passed() < limit);
+        while worker.alive() > 0 && leaving() && passed() < AWAIT {
+            sleep(DRAIN_LOOK).await;
+        }
+    }
+    worker.drain();
+    while worker.alive() > 0 && passed() < phase.borrow().limit() {
+        sleep(DRAIN_LOOK).await;
     }
     let cut = worker.alive();
     if cut > 0 {
@@ -328,13 +360,23 @@ async fn run(
     cut
 }
 
+/// How often a drain is looked at.
+const DRAIN_LOOK: Duration = Duration::from_millis(5);
+
 /// Starts what a worker does.
-fn serve(worker: &Rc<Worker>, listeners: Vec<Listener>) {
+fn serve(worker: &Rc<Worker>, listeners: Vec<Arrived>) {
     worker.tasks.spawn(porter(Rc::clone(worker)));
     worker.tasks.spawn(housekeeping(Rc::clone(worker)));
-    for (index, listener) in listeners.into_iter().enumerate() {
-        let id = ListenerId(index as u8);
-        worker.tasks.spawn(accept(Rc::clone(worker), listener, id));
+    open(worker, listeners);
+}
+
+/// Takes connections from these too.
+fn open(worker: &Rc<Worker>, listeners: Vec<Arrived>) {
+    for (number, listener) in listeners {
+        // One that is gone again is closed.
+        if let Some(entrance) = worker.doors.enter(number, &worker.view()) {
+            worker.tasks.spawn(accept(Rc::clone(worker), listener, entrance));
+        }
     }
 }
 
@@ -363,44 +405,4 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> io::Result<T> {
 /// Runs `future` beside the one that [`block_on`] was given on this thread.
 pub fn spawn(future: impl Future<Output = ()> + 'static) {
     spawn_service(future);
-}
-
-/// A signal an operator sends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
-    /// SIGTERM or SIGINT: drain and end.
-    Terminate,
-    /// SIGHUP.
-    Hangup,
-}
-
-/// The signals an operator sends, from the moment this is made.
-#[derive(Debug)]
-pub struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-    hangup: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    /// Begins to listen for them. Call it inside [`block_on`].
-    ///
-    /// # Errors
-    /// What the driver says when a handler cannot be set up.
-    pub fn new() -> io::Result<Signals> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// Ready with the next one.
-    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Signal> {
-        if self.terminate.poll_recv(cx).is_ready() || self.interrupt.poll_recv(cx).is_ready() {
-            return Poll::Ready(Signal::Terminate);
-        }
-        self.hangup.poll_recv(cx).map(|_| Signal::Hangup)
-    }
 }

@@ -92,7 +92,7 @@ impl HandshakeEnd {
 /// Makes a connection one under TLS where its listener is; `None` where it came to nothing. Costs
 /// nothing where it is not, or is already.
 pub(crate) async fn handshake(worker: &Worker, client: &mut Client) -> Option<Shaken> {
-    match client.rules.transport {
+    match client.rules().transport {
         Transport::Clear => Some(Shaken(())),
         Transport::Tls if client.io.stream.tls().is_some() => Some(Shaken(())),
         // In a box of its own: a connection has no room for it while it is served.
@@ -108,9 +108,9 @@ fn boxed<'a>(
 }
 
 async fn shake(worker: &Worker, client: &mut Client) -> Option<Shaken> {
-    let view = worker.view();
+    let view = client.door().view(worker);
     // A listener under TLS is never served without: there is a side wherever the plan says so.
-    let side = Arc::clone(view.credentials.listener(client.listener)?);
+    let side = Arc::clone(view.credentials.listener(client.door().place())?);
     let deadline = client.since.after(client.limits().tls_handshake_timeout);
     let outcome = {
         let (io, timer) = (&mut client.io, &mut client.timer);
@@ -133,7 +133,7 @@ async fn shake(worker: &Worker, client: &mut Client) -> Option<Shaken> {
     client.since = now();
     match end {
         HandshakeEnd::Full | HandshakeEnd::Resumed => return Some(Shaken(())),
-        HandshakeEnd::PlainHttp if client.rules.carries == Carries::Http => explain(client).await,
+        HandshakeEnd::PlainHttp if client.rules().carries == Carries::Http => explain(client).await,
         _ => {}
     }
     None

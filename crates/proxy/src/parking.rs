@@ -1,6 +1,6 @@
 //! Idle client connections of one worker: without a task, a buffer, a room or a timer of their own.
 //!
-//! They stand in lines, one for each listener and kind of silence; all in a line may be silent
+//! They stand in lines, one for each door and kind of silence; all in a line may be silent
 //! equally long, so that the first is the next whose time is over.
 
 use crate::client::{Client, Silence};
@@ -109,11 +109,12 @@ impl Parking {
         drop(std::mem::take(&mut *self.places.borrow_mut()));
     }
 
-    /// Has all of them looked at: a drain ends those that have said nothing.
-    pub fn wake_all(&self) {
+    /// Has those looked at whose listener is closed: such as have said nothing are ended.
+    pub fn wake_closed(&self) {
         let places = self.places.borrow();
-        let parked = |number: &u32| places.all[*number as usize].client.is_some();
-        (0..places.all.len() as u32).filter(parked).for_each(driver::wake_parked);
+        let client = |number: u32| places.all[number as usize].client.as_ref();
+        let closed = |number: &u32| client(*number).is_some_and(|one| one.door().is_closed());
+        (0..places.all.len() as u32).filter(closed).for_each(driver::wake_parked);
     }
 }
 
@@ -124,7 +125,7 @@ impl Places {
 
     /// The line a connection stands in.
     fn line(&mut self, client: &Client) -> &mut Line {
-        let at = usize::from(client.listener.0) * Silence::KINDS + client.silence() as usize;
+        let at = client.door().line * Silence::KINDS + client.silence() as usize;
         if self.lines.len() <= at {
             self.lines.resize(at + 1, Line { first: NONE, last: NONE });
         }
@@ -200,7 +201,7 @@ pub(crate) async fn porter(worker: Rc<Worker>) {
         for number in woken.drain(..woken.len().min(ROUND_MAX)) {
             if let Some(mut client) = parking.take(number) {
                 client.io.stream.unpark();
-                if worker.draining.get() {
+                if client.door().is_closed() {
                     client.io.stream.doubt();
                 }
                 rooms::serve(&worker, client);

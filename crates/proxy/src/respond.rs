@@ -58,7 +58,7 @@ pub(crate) async fn respond(
         return Box::pin(switched).await;
     }
     let wants_more = heads.request.keep_alive && !client.io.has_ended();
-    let keep = wants_more && !worker.draining.get() && !unending(heads);
+    let keep = wants_more && !client.door().is_leaving() && !unending(heads);
     let framing = prepare(worker, heads, admitted, keep);
     let length = heads.answer.body;
     encode::response(&heads.answer, download.begin(length, framing, None));
@@ -268,7 +268,7 @@ pub(crate) async fn own(
     let mut text = worker.buffers.take_text();
     let unread = heads.request.body;
     let asked = !heads.request.keep_alive;
-    let keep = heads.request.keep_alive && !worker.draining.get() && !client.io.has_ended();
+    let keep = heads.request.keep_alive && !client.door().is_leaving() && !client.io.has_ended();
     let ending = if keep { Ending::Keep } else { Ending::Close };
     own::finish(heads, Some(&route.response_edits), ending, body, &mut text);
     trace.status = own.status;
@@ -301,7 +301,7 @@ pub(crate) async fn failure(
     // has been read to an unknown place.
     let whole = failure.step > Step::Read && heads.request.body == BodyLength::None;
     let wants_more = heads.request.keep_alive && !client.io.has_ended();
-    let keep = whole && wants_more && !worker.draining.get();
+    let keep = whole && wants_more && !client.door().is_leaving();
     let ending = if keep { Ending::Keep } else { Ending::Close };
     let view = trace.view.clone();
     let edits =

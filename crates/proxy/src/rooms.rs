@@ -88,7 +88,7 @@ async fn stay(worker: &Rc<Worker>, client: &mut Client) -> Left {
     if handshake(worker, client).await.is_none() {
         return Left::Over;
     }
-    if !met && may_park(worker, client) {
+    if !met && may_park(client) {
         return Left::Idle;
     }
     while client.awaits_request(worker).await {
@@ -104,16 +104,16 @@ async fn stay(worker: &Rc<Worker>, client: &mut Client) -> Left {
                 return Left::Over;
             }
         }
-        if may_park(worker, client) {
+        if may_park(client) {
             return Left::Idle;
         }
     }
     Left::Over
 }
 
-/// Nothing is parked while the worker drains: it would wait for what it must not wait for.
-fn may_park(worker: &Worker, client: &Client) -> bool {
-    client.is_idle() && !worker.draining.get()
+/// Nothing is parked whose listener is closed: it would wait for what it must not wait for.
+fn may_park(client: &Client) -> bool {
+    client.is_idle() && !client.door().is_closed()
 }
 
 /// Bytes of a room.

@@ -63,7 +63,7 @@ fn asked<'a>(client: &Client, head: &'a RequestHead) -> Asked<'a> {
     let star = raw_path == b"*";
     let path = head.path.map(|path| head.text(path));
     Asked {
-        listener: client.listener,
+        listener: client.door().place(),
         host: head.text(head.host),
         path: if star { Some(b"/") } else { path },
         raw_path: if star { b"/" } else { raw_path },

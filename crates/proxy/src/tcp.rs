@@ -13,7 +13,6 @@ use crate::worker::Worker;
 use crate::{lease, pick, proxied, record, route};
 use gatehouse_core::failure::{Failure, Kind, Step};
 use gatehouse_core::message::{Method, RequestHead};
-use gatehouse_core::plan::ListenerPlan;
 use gatehouse_wire::client_hello::{HelloReader, Malformed, Start};
 use gatehouse_wire::timer::now;
 use gatehouse_wire::tunnel::Side;
@@ -32,16 +31,11 @@ pub(crate) struct Connection {
 }
 
 /// Serves one connection to its end.
-pub(crate) async fn serve(
-    worker: Rc<Worker>,
-    open: Open,
-    mut stream: Stream,
-    peer: Peer,
-    rules: Rc<ListenerPlan>,
-) {
+pub(crate) async fn serve(worker: Rc<Worker>, open: Open, mut stream: Stream, peer: Peer) {
     let started = now();
-    let Ok(caller) = proxied::caller(&worker, &rules, &mut stream, peer).await else { return };
-    let mut client = Client::new(&worker, stream, caller, open, rules);
+    let told = proxied::caller(&worker, &open.door.rules, &mut stream, peer);
+    let Ok(caller) = told.await else { return };
+    let mut client = Client::new(&worker, stream, caller, open);
     if handshake(&worker, &mut client).await.is_none() {
         return;
     }
@@ -60,9 +54,9 @@ async fn carry(
     connection: &mut Connection,
     trace: &mut Trace,
 ) -> Result<(), Failure> {
-    let view = worker.view();
+    let view = client.door().view(worker);
     trace.view = Some(Rc::clone(&view));
-    if view.plan.asks_name(client.listener) {
+    if view.plan.asks_name(client.door().place()) {
         connection.name = server_name(client).await?;
     }
     // The router knows connections as requests for nothing but a host.

@@ -29,7 +29,7 @@ impl TcpLine<'_> {
         out.push(b'"');
         put_text(out, b",\"client\":\"", client.peer_text.bytes());
         put_text(out, b",\"protocol\":\"", b"tcp");
-        put_text(out, b",\"listener\":\"", client.rules.name.as_bytes());
+        put_text(out, b",\"listener\":\"", client.rules().name.as_bytes());
         if let Some(name) = &connection.name {
             put_text(out, b",\"host\":\"", name.as_bytes());
         }
@@ -59,7 +59,7 @@ impl TcpLine<'_> {
         out.extend_from_slice(b" - - [");
         calendar.write_combined(out);
         out.extend_from_slice(b"] \"TCP ");
-        escape_hex(out, client.rules.name.as_bytes());
+        escape_hex(out, client.rules().name.as_bytes());
         out.push(b' ');
         escape_hex(out, connection.name.as_deref().unwrap_or("-").as_bytes());
         put_number(out, b"\" ", 0);

@@ -2,23 +2,22 @@
 
 use crate::credentials::Credentials;
 use crate::date::Calendar;
+use crate::door::{Doors, Seat};
 use crate::log::LogSource;
 use crate::meters::{NO_ROUTE, RouteMeter, WorkerMeters};
 use crate::parking::Parking;
 use crate::pool::Pool;
 use crate::rooms::Rooms;
 use crate::send::Upload;
+use crate::sockets::Arrival;
 use crate::tasks::Tasks;
 use gatehouse_core::chance::Chance;
 use gatehouse_core::endpoints::{Endpoint, Endpoints, Standing};
 use gatehouse_core::message::{RequestHead, ResponseHead};
 use gatehouse_core::moment::Moment;
-use gatehouse_core::plan::{
-    ClientLimits, Keepalive, ListenerId, Plan, RouteId, UpstreamId, UpstreamPlan,
-};
-use gatehouse_core::rate::RateCell;
+use gatehouse_core::plan::{Keepalive, Plan, RouteId, UpstreamId, UpstreamPlan};
 use gatehouse_core::route::RewriteScratch;
-use gatehouse_core::vitals::{EndpointVitals, Padded};
+use gatehouse_core::vitals::EndpointVitals;
 use gatehouse_wire::pump::Pump;
 use gatehouse_wire::splice::Pipes;
 use gatehouse_wire::timer::now;
@@ -27,7 +26,7 @@ use gatehouse_wire::{Buffers, Net};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 
@@ -41,6 +40,8 @@ pub(crate) struct Current {
     /// Who can answer, one for each upstream of the plan.
     pub endpoints: Vec<Arc<Endpoints>>,
     pub credentials: Arc<Credentials>,
+    /// One for each listener of the plan.
+    pub seats: Vec<Seat>,
 }
 
 /// What all workers follow.
@@ -48,19 +49,25 @@ pub(crate) struct Current {
 pub(crate) struct Shared {
     current: Mutex<Current>,
     generation: AtomicU64,
-    /// Connections open, one number a listener.
-    pub clients: Vec<Padded<AtomicU32>>,
-    /// Connections taken lately, one cell a listener.
-    pub rates: Vec<Padded<RateCell>>,
+    arrivals: Mutex<Vec<Arrival>>,
     pub net: Net,
 }
 
 impl Shared {
-    pub fn new(current: Current, net: Net) -> Shared {
-        let clients = current.plan.listeners.iter().map(|_| Padded::default()).collect();
-        let rates = current.plan.listeners.iter().map(|_| Padded::default()).collect();
-        let generation = AtomicU64::new(1);
-        Shared { current: Mutex::new(current), generation, clients, rates, net }
+    pub fn new(current: Current, arrivals: Vec<Arrival>, net: Net) -> Shared {
+        let (current, arrivals) = (Mutex::new(current), Mutex::new(arrivals));
+        Shared { current, generation: AtomicU64::new(1), arrivals, net }
+    }
+
+    /// Puts down sockets for the workers they are for.
+    pub fn arrive(&self, arrivals: Vec<Arrival>) {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).extend(arrivals);
+    }
+
+    /// Takes those that are for this worker.
+    pub fn take_arrivals(&self, worker: usize) -> Vec<Arrival> {
+        let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        arrivals.extract_if(.., |arrival| arrival.worker == worker).collect()
     }
 
     pub fn current(&self) -> Current {
@@ -90,6 +97,8 @@ pub(crate) struct View {
     pub plan: Arc<Plan>,
     pub credentials: Arc<Credentials>,
     pub upstreams: Vec<Rc<UpstreamView>>,
+    /// One for each listener of the plan.
+    pub seats: Vec<Seat>,
     meters: Vec<OnceCell<Arc<RouteMeter>>>,
     no_route: Arc<RouteMeter>,
 }
@@ -145,6 +154,7 @@ pub(crate) struct Worker {
     pub tasks: Rc<Tasks>,
     pub rooms: Rooms,
     pub parking: Parking,
+    pub doors: Doors,
     alive: Cell<usize>,
     pub draining: Cell<bool>,
     /// Whether the time of a drain is over: what is carried through is cut now.
@@ -177,6 +187,7 @@ impl Worker {
             tasks: Rc::default(),
             rooms: Rooms::default(),
             parking: Parking::default(),
+            doors: Doors::default(),
             alive: Cell::new(0),
             draining: Cell::new(false),
             cutting: Cell::new(false),
@@ -192,18 +203,26 @@ impl Worker {
 
     /// The snapshot of now. One load where nothing has changed.
     pub fn view(&self) -> Rc<View> {
+        self.follow();
+        Rc::clone(&self.view.borrow())
+    }
+
+    /// Follows what has been published since.
+    pub fn follow(&self) {
         let generation = self.shared.generation.load(Ordering::Acquire);
         if generation != self.seen.get() {
             self.refresh(generation);
         }
-        Rc::clone(&self.view.borrow())
     }
 
     fn refresh(&self, generation: u64) {
         let before = Rc::clone(&self.view.borrow());
-        let view = View::of(self.shared.current(), &self.meters, &before.upstreams);
-        self.view.replace(Rc::new(view));
+        let view = Rc::new(View::of(self.shared.current(), &self.meters, &before.upstreams));
+        self.view.replace(Rc::clone(&view));
         self.seen.set(generation);
+        if self.doors.follow(&view, &before, now()) {
+            self.wake_waiting();
+        }
     }
 
     /// A number no other exchange of this process has, and none of another is likely to.
@@ -240,20 +259,36 @@ impl Worker {
     /// Ends idle connections now and all others after their exchange.
     pub fn drain(&self) {
         self.draining.set(true);
-        self.wake_all();
+        self.doors.close();
+        self.wake_waiting();
+        self.parking.wake_closed();
         self.drop_idle();
+    }
+
+    /// Leaves all listeners to another process: takes no more connections, and closes those that
+    /// are open behind their next answer.
+    pub fn leave(&self) {
+        self.doors.leave(now());
+        self.wake_waiting();
+    }
+
+    /// Closes the connections of listeners that were left for long enough.
+    pub fn look_after_doors(&self) {
+        if self.doors.look(now()) {
+            self.wake_waiting();
+            self.parking.wake_closed();
+        }
     }
 
     /// Ends what is carried through: the time of a drain is over.
     pub fn cut(&self) {
         self.cutting.set(true);
-        self.wake_all();
+        self.wake_waiting();
     }
 
-    fn wake_all(&self) {
+    fn wake_waiting(&self) {
         let wakers: Vec<Waker> = self.waiting.borrow().values().cloned().collect();
         wakers.into_iter().for_each(Waker::wake);
-        self.parking.wake_all();
     }
 
     /// Drops all idle upstream connections: their descriptors are needed.
@@ -275,16 +310,6 @@ impl Worker {
 
     pub fn flush_log(&self) {
         self.meters.log_lines_lost.add(self.log.flush());
-    }
-
-    /// Whether one more connection may be taken now, by the listener's rate.
-    pub fn within_rate(&self, listener: ListenerId, rules: &ClientLimits) -> bool {
-        let cell = &self.shared.rates[usize::from(listener.0)].0;
-        rules.connection_rate.is_none_or(|rate| cell.take(&rate, now()))
-    }
-
-    pub fn clients_of(&self, listener: ListenerId) -> &AtomicU32 {
-        &self.shared.clients[usize::from(listener.0)].0
     }
 }
 
@@ -324,7 +349,7 @@ impl View {
     /// A view that keeps the pools of every endpoint that `before` had too: a pool follows the
     /// vitals that its connections are counted in, and what they were secured with.
     fn of(current: Current, worker: &WorkerMeters, before: &[Rc<UpstreamView>]) -> View {
-        let Current { plan, endpoints, credentials } = current;
+        let Current { plan, endpoints, credentials, seats } = current;
         let unchanged: HashMap<*const Endpoints, &Rc<UpstreamView>> =
             before.iter().map(|view| (Arc::as_ptr(&view.endpoints), view)).collect();
         let mut pools: Option<HashMap<PoolKey, &Rc<Pool>>> = None;
@@ -354,7 +379,7 @@ impl View {
         });
         let upstreams = upstreams.collect();
         let meters = plan.routes.iter().map(|_| OnceCell::new()).collect();
-        View { upstreams, meters, no_route: worker.route(NO_ROUTE), plan, credentials }
+        View { upstreams, seats, meters, no_route: worker.route(NO_ROUTE), plan, credentials }
     }
 }
 

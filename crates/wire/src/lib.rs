@@ -10,6 +10,7 @@ pub mod buffer;
 pub mod client_hello;
 pub mod driver;
 pub mod h1;
+pub mod handover;
 #[cfg(feature = "memory")]
 pub mod memory;
 pub mod net;

@@ -6,7 +6,7 @@ use gatehouse_core::address::{Address, Bind};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::task::{Context, Poll};
@@ -98,12 +98,24 @@ impl Bound {
     /// What `bind` or `listen` says; `AddrInUse` also where another process would share the port.
     pub fn new(bind: &Bind, workers: usize) -> io::Result<Bound> {
         match bind {
-            Bind::Ip(address) => bind_tcp_group(*address, workers).map(Bound::Tcp),
+            Bind::Ip(address) => bind_tcp_group(*address, workers, Alone::Yes).map(Bound::Tcp),
             Bind::Unix(path) => {
                 remove_stale(path)?;
                 let listener = UnixListener::bind(path)?;
                 Ok(Bound::Unix(listener, path.clone()))
             }
+        }
+    }
+
+    /// The same where this process itself may listen on that port already: `127.0.0.1:80` beside
+    /// `[::]:80`. Then another of the same user could be there too, and would not be told.
+    ///
+    /// # Errors
+    /// As for [`Bound::new`].
+    pub fn beside_own(bind: &Bind, workers: usize) -> io::Result<Bound> {
+        match bind {
+            Bind::Ip(address) => bind_tcp_group(*address, workers, Alone::No).map(Bound::Tcp),
+            Bind::Unix(_) => Bound::new(bind, workers),
         }
     }
 
@@ -143,30 +155,90 @@ impl Bound {
         }
     }
 
-    /// The socket of one worker; it stays open here too.
+    /// The sockets of one of `workers`; they stay open here too. Every member of a group has a
+    /// worker: what is queued on one that nobody takes from would wait for ever.
     ///
     /// # Errors
     /// No descriptor left, or a worker there is no socket for.
-    pub fn for_worker(&self, worker: usize) -> io::Result<WorkerSocket> {
+    pub fn for_worker(&self, worker: usize, workers: usize) -> io::Result<Vec<WorkerSocket>> {
         match self {
+            Bound::Tcp(group) if worker >= group.len() => Err(io::ErrorKind::NotFound.into()),
             Bound::Tcp(group) => {
-                let own = group.get(worker).ok_or(io::ErrorKind::NotFound)?;
-                own.try_clone().map(WorkerSocket::Tcp)
+                let own = group.iter().skip(worker).step_by(workers.max(1));
+                own.map(|own| own.try_clone().map(WorkerSocket::Tcp)).collect()
             }
-            Bound::Unix(listener, _) => listener.try_clone().map(WorkerSocket::Unix),
-            Bound::Inherited(WorkerSocket::Tcp(shared)) => {
-                shared.try_clone().map(WorkerSocket::Tcp)
-            }
-            Bound::Inherited(WorkerSocket::Unix(shared)) => {
-                shared.try_clone().map(WorkerSocket::Unix)
-            }
+            Bound::Unix(shared, _) => Ok(vec![WorkerSocket::Unix(shared.try_clone()?)]),
+            Bound::Inherited(shared) => Ok(vec![shared.try_clone()?]),
         }
+    }
+
+    /// Takes over the sockets of a listener that another process has bound to `bind`, for `workers`
+    /// of this one. A group that is too small grows; one that is too large stays: a member that is
+    /// closed resets what is queued on it.
+    ///
+    /// # Errors
+    /// `InvalidInput` where these are no such sockets, or what `bind` or `listen` says.
+    pub fn succeed(bind: &Bind, sockets: Vec<OwnedFd>, workers: usize) -> io::Result<Bound> {
+        let mut all = sockets.into_iter().map(listening).collect::<io::Result<Vec<Socket>>>()?;
+        if let Bind::Unix(path) = bind {
+            let one = all.pop().filter(|_| all.is_empty()).ok_or(io::ErrorKind::InvalidInput)?;
+            return Ok(Bound::Unix(one.into(), path.clone()));
+        }
+        let first = all.first().ok_or(io::ErrorKind::InvalidInput)?;
+        let address = first.local_addr()?.as_socket().ok_or(io::ErrorKind::InvalidInput)?;
+        while all.len() < workers {
+            let member = bind_tcp(address, true)?;
+            member.listen(BACKLOG)?;
+            all.push(member);
+        }
+        Ok(Bound::Tcp(all.into_iter().map(Socket::into).collect()))
+    }
+
+    /// Takes over the one socket that another process was itself started with.
+    ///
+    /// # Errors
+    /// `InvalidInput` where this is no such socket.
+    pub fn succeed_inherited(socket: OwnedFd) -> io::Result<Bound> {
+        let socket = listening(socket)?;
+        Ok(Bound::Inherited(match socket.domain()? {
+            Domain::UNIX => WorkerSocket::Unix(socket.into()),
+            _ => WorkerSocket::Tcp(socket.into()),
+        }))
+    }
+
+    /// Its sockets, all of them.
+    pub fn sockets(&self) -> Vec<BorrowedFd<'_>> {
+        match self {
+            Bound::Tcp(group) => group.iter().map(AsFd::as_fd).collect(),
+            Bound::Unix(shared, _) | Bound::Inherited(WorkerSocket::Unix(shared)) => {
+                vec![shared.as_fd()]
+            }
+            Bound::Inherited(WorkerSocket::Tcp(shared)) => vec![shared.as_fd()],
+        }
+    }
+
+    /// Leaves the path of a UNIX socket to whoever has taken the socket over.
+    pub fn disown(&mut self) {
+        if let Bound::Unix(_, path) = self {
+            path.clear();
+        }
+    }
+}
+
+/// A socket that listens, or `InvalidInput`.
+fn listening(socket: OwnedFd) -> io::Result<Socket> {
+    let socket = Socket::from(socket);
+    match socket.is_listener() {
+        Ok(true) => Ok(socket),
+        Ok(false) | Err(_) => Err(io::ErrorKind::InvalidInput.into()),
     }
 }
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        if let Bound::Unix(_, path) = self {
+        if let Bound::Unix(_, path) = self
+            && !path.as_os_str().is_empty()
+        {
             // Somebody else may have removed it; there is nobody to tell.
             drop(std::fs::remove_file(path));
         }
@@ -183,6 +255,13 @@ pub enum WorkerSocket {
 }
 
 impl WorkerSocket {
+    fn try_clone(&self) -> io::Result<WorkerSocket> {
+        match self {
+            WorkerSocket::Tcp(listener) => listener.try_clone().map(WorkerSocket::Tcp),
+            WorkerSocket::Unix(listener) => listener.try_clone().map(WorkerSocket::Unix),
+        }
+    }
+
     fn address(&self) -> io::Result<Bind> {
         match self {
             WorkerSocket::Tcp(listener) => listener.local_addr().map(Bind::Ip),
@@ -213,9 +292,20 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     }
 }
 
-fn bind_tcp_group(address: SocketAddr, workers: usize) -> io::Result<Vec<TcpListener>> {
+/// Whether nobody else may have the port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Alone {
+    Yes,
+    No,
+}
+
+fn bind_tcp_group(
+    address: SocketAddr,
+    workers: usize,
+    alone: Alone,
+) -> io::Result<Vec<TcpListener>> {
     let mut address = address;
-    if address.port() != 0 {
+    if address.port() != 0 && alone == Alone::Yes {
         // With SO_REUSEPORT a second process would share the port in silence; without it, bind
         // tells. This socket never listens.
         let probe = match bind_tcp(address, false) {

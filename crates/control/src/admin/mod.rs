@@ -47,7 +47,7 @@ pub struct Shown {
     /// The data plane.
     pub handle: Handle,
     /// Where each listener listens, by name.
-    pub listeners: Vec<(String, Bind)>,
+    pub listeners: RefCell<Vec<(String, Bind)>>,
     /// Access log lines that could not be written.
     pub log_lines_lost: Arc<AtomicU64>,
     /// When the process started.
@@ -71,6 +71,11 @@ impl Admin {
         Ok(Admin { bound: Bound::new(&Bind::Ip(address), 1)? })
     }
 
+    /// One whose socket another process has bound.
+    pub(crate) fn of(bound: Bound) -> Admin {
+        Admin { bound }
+    }
+
     /// Where it listens, with the port the kernel chose.
     ///
     /// # Errors
@@ -84,17 +89,29 @@ impl Admin {
     /// # Errors
     /// Where the socket cannot be registered.
     pub fn serve(self, shown: Rc<Shown>) -> io::Result<Door> {
-        let listener = Listener::register(self.bound.for_worker(0)?)?;
+        let mut sockets = self.bound.for_worker(0, 1)?;
+        let socket = sockets.pop().ok_or(io::ErrorKind::NotFound)?;
+        let listener = Listener::register(socket)?;
         let closed: Rc<Closed> = Rc::default();
-        spawn(accept(self.bound, listener, shown, Rc::clone(&closed)));
-        Ok(Door(closed))
+        spawn(accept(listener, shown, Rc::clone(&closed)));
+        Ok(Door { bound: self.bound, closed })
     }
 }
 
 /// An admin interface that is served. Dropping it closes its socket; connections that are open
 /// have their next answer.
 #[derive(Debug)]
-pub struct Door(Rc<Closed>);
+pub struct Door {
+    bound: Bound,
+    closed: Rc<Closed>,
+}
+
+impl Door {
+    /// Its socket.
+    pub(crate) fn bound(&self) -> &Bound {
+        &self.bound
+    }
+}
 
 #[derive(Debug, Default)]
 struct Closed {
@@ -104,8 +121,8 @@ struct Closed {
 
 impl Drop for Door {
     fn drop(&mut self) {
-        self.0.closed.set(true);
-        if let Some(waker) = self.0.waker.take() {
+        self.closed.closed.set(true);
+        if let Some(waker) = self.closed.waker.take() {
             waker.wake();
         }
     }
@@ -119,7 +136,7 @@ impl Drop for Open {
     }
 }
 
-async fn accept(_bound: Bound, mut listener: Listener, shown: Rc<Shown>, closed: Rc<Closed>) {
+async fn accept(mut listener: Listener, shown: Rc<Shown>, closed: Rc<Closed>) {
     let open = Rc::new(Cell::new(0));
     let buffers = Buffers::new();
     loop {

@@ -77,7 +77,8 @@ pub fn status(shown: &Shown) -> Json {
         Json::Count(seen.workers.iter().map(|worker| count(worker)).sum())
     };
     let uptime = shown.started.elapsed().unwrap_or_default().as_secs();
-    let listeners = shown.listeners.iter().map(|(name, bind)| {
+    let listeners = shown.listeners.borrow().clone();
+    let listeners = listeners.into_iter().map(|(name, bind)| {
         let bind = match bind {
             Bind::Ip(address) => address.to_string(),
             Bind::Unix(path) => format!("unix:{}", path.display()),

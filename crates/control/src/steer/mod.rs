@@ -7,6 +7,7 @@ pub(crate) mod reload;
 mod report;
 mod settings;
 pub(crate) mod trial;
+pub(crate) mod upgrade;
 pub(crate) mod watch;
 
 use crate::access_log::AccessLog;
@@ -16,7 +17,8 @@ use crate::registry::{Duty, Named, Registry};
 use crate::resolver::Resolver;
 use crate::supervisor::{Supervisor, Word};
 use facts::Facts;
-use gatehouse_proxy::gate::{Gate, Signal, Signals};
+use gatehouse_proxy::gate::Gate;
+use gatehouse_proxy::signals::{Signal, Signals};
 use gatehouse_wire::timer::{Timer, now};
 use orders::{Answer, Busy, Cause, Mailbox, Order, Reply};
 use reload::{Purpose, Settled};
@@ -29,6 +31,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 use trial::Trial;
+use upgrade::{Program, Starting};
 use watch::LastRead;
 
 /// How often a drain is looked at.
@@ -60,6 +63,10 @@ pub(crate) struct Steering {
     pub last_read: LastRead,
     /// What waits to be confirmed.
     pub trial: Option<Trial>,
+    /// What is started when it is to be followed.
+    pub program: Option<Program>,
+    /// What is to follow it, until it serves.
+    pub starting: Option<Starting>,
     pub draining: bool,
 }
 
@@ -86,6 +93,7 @@ impl Steering {
                 Event::Signal(Signal::Hangup) => {
                     drop(self.mailbox.post(Order::Reload(Cause::Signal)));
                 }
+                Event::Signal(Signal::Upgrade) => self.upgrade(),
                 Event::Order(order, reply) => self.carry_out(order, reply),
             }
         }
@@ -137,6 +145,8 @@ impl Steering {
     }
 
     fn terminate(&mut self) {
+        // One that is starting ends too.
+        self.starting = None;
         let limit = if self.draining { Duration::ZERO } else { self.in_force.plan.drain };
         self.gate.drain(limit);
         self.supervisor.tell(Word::Stopping(limit));
@@ -151,6 +161,7 @@ impl Steering {
                 self.begin(Some(file), Purpose::Apply(confirm), reply);
             }
             Order::Confirm => reply.give(self.confirm()),
+            Order::Upgraded(started) => self.end_upgrade(started),
             Order::Adopt(read) => self.go_on(*read, reply),
             Order::Duty { upstream, endpoint, duty } => {
                 reply.give(self.set_duty(&upstream, &endpoint, duty));

@@ -28,6 +28,8 @@ pub(crate) enum Order {
     Duty { upstream: String, endpoint: String, duty: Duty },
     /// Go on with a file that has been read.
     Adopt(Box<Read>),
+    /// Give way to a successor, or go on without it.
+    Upgraded(Result<u32, String>),
 }
 
 /// Who asked for a reload.
@@ -100,6 +102,11 @@ pub(crate) fn reply() -> (Reply, Awaited) {
 }
 
 impl Reply {
+    /// For what nobody waits for.
+    pub fn unread() -> Reply {
+        reply().0
+    }
+
     /// Answers.
     pub fn give(self, answer: Answer) {
         self.set(answer);

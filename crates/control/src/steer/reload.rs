@@ -11,8 +11,9 @@ use crate::certificates::{Prepared, prepare};
 use crate::config::{
     AccessTo, Loaded, Lowered, Paint, ProcessEnv, TlsSpecs, Verdict, load, render,
 };
-use crate::gateway::{Fault, Shows, bind_admin, log_fault};
+use crate::gateway::{Fault, Shows, bind_admin, log_fault, start_fault};
 use crate::registry::Registry;
+use gatehouse_core::address::Bind;
 use gatehouse_core::plan::{Changes, Plan};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -197,7 +198,7 @@ impl Steering {
     }
 
     /// Why no change can be made just now.
-    fn hindrance(&self) -> Option<String> {
+    pub(super) fn hindrance(&self) -> Option<String> {
         match &self.trial {
             _ if self.draining => Some("the gateway is draining".to_owned()),
             Some(trial) => Some(format!(
@@ -256,6 +257,17 @@ impl Steering {
         reply.give(Answer::line(refused.status, refused.why));
     }
 
+    /// Shows where the listeners are now, and says of those that are new.
+    fn show_listeners(&self) {
+        let all = self.gate.addresses();
+        let now: Vec<(String, Bind)> =
+            all.into_iter().map(|(name, bind)| (name.to_owned(), bind)).collect();
+        let before = self.shown.listeners.replace(now.clone());
+        for (name, bind) in now.iter().filter(|listener| !before.contains(listener)) {
+            eprintln!("listening on {} ({name})", Shows(bind));
+        }
+    }
+
     fn compare(&self, new: &Settled) -> Report {
         Report {
             changes: Changes::between(&self.in_force.plan, &new.plan),
@@ -284,12 +296,7 @@ impl Steering {
     /// Puts a configuration in force, or changes nothing.
     pub(super) fn put(&mut self, new: Settled, changes: &Changes) -> Result<(), Refused> {
         self.judge(&new)?;
-        if !changes.listeners.is_same() {
-            return Err(Refused::new(
-                409,
-                "listeners differ; to change them is not in this version: restart",
-            ));
-        }
+        let provided = self.gate.provide(&new.plan).map_err(start_fault)?;
         let old = &self.in_force;
         let admin: Option<Admin> = match new.admin {
             Some(address) if old.admin != new.admin => Some(bind_admin(address)?),
@@ -309,14 +316,15 @@ impl Steering {
         } else if new.admin.is_none() {
             self.admin = None;
         }
-        let (handle, plan) = (self.gate.handle(), Arc::clone(&new.plan));
+        let (gate, plan) = (&mut self.gate, Arc::clone(&new.plan));
         let credentials = Arc::clone(&new.prepared.credentials);
         self.registry.adopt(&self.in_force.plan, &new.plan, &changes.upstream_of, |endpoints| {
-            handle.publish(plan, endpoints, credentials);
+            gate.publish(plan, endpoints, credentials, provided);
         });
         if let Some(log) = log {
             self.log.redirect(log);
         }
+        self.show_listeners();
         self.in_force = new;
         self.resolver.follow();
         Ok(())

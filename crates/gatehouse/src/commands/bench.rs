@@ -4,7 +4,8 @@
 use super::{INPUT, USAGE, WORLD, complain, say};
 use crate::cli::BenchArgs;
 use gatehouse_control::config::{Json, parse_request};
-use gatehouse_proxy::gate::{Signal, Signals, block_on};
+use gatehouse_proxy::gate::block_on;
+use gatehouse_proxy::signals::{Signal, Signals};
 use gatehouse_rig::bench::{
     Bench, Ending, Latency, Measured, Message, Pace, Progress, Report, Round, Stop, Tally, Target,
     plot, summary,

@@ -6,7 +6,7 @@ use super::WORLD;
 use crate::cli::DemoArgs;
 use gatehouse_control::certificates::prepare;
 use gatehouse_control::config::{CommandLine, ProcessEnv, command_line_text, load_text};
-use gatehouse_control::gateway::Gateway;
+use gatehouse_control::gateway::{Gateway, Source};
 use gatehouse_control::supervisor::Supervisor;
 use gatehouse_rig::origin::{Origin, Reserved};
 use std::fs::{DirBuilder, OpenOptions};
@@ -119,7 +119,7 @@ fn start(origins: &[Running], port: u16, identity: Option<&Identity>) -> io::Res
         .zip(prepared)
         .ok_or_else(|| io::Error::other("its configuration is wrong"))?;
     let nobody = Supervisor::default();
-    Gateway::start(lowered, prepared, None, nobody)
+    Gateway::start(lowered, prepared, Source::default(), nobody)
         .map_err(|fault| io::Error::other(fault.to_string()))
 }
 

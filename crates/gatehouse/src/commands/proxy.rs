@@ -29,7 +29,7 @@ pub(crate) fn run(args: &ProxyArgs) -> ExitCode {
         return exit_code(&loaded);
     }
     loaded.problems.clear();
-    serve(loaded, None)
+    serve(loaded, None, None)
 }
 
 /// What is wrong, each with the flag that it is about: nobody has seen the file it stands in.

@@ -2,10 +2,12 @@
 
 use super::{WORLD, complain, count, exit_code, load, paint};
 use crate::cli::RunArgs;
+use crate::pid_file::PidFile;
 use gatehouse_control::certificates::prepare;
 use gatehouse_control::config::{Loaded, ProcessEnv, render};
-use gatehouse_control::gateway::{ConfigFile, Follow, Gateway};
+use gatehouse_control::gateway::{ConfigFile, Follow, Gateway, Program, Source};
 use gatehouse_control::supervisor::Supervisor;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Runs until SIGTERM or SIGINT, then drains.
@@ -14,12 +16,16 @@ pub(crate) fn run(args: &RunArgs) -> ExitCode {
     let loaded = load(&path);
     let follow = if args.watch { Follow::Changes } else { Follow::Asked };
     let file = ConfigFile::new(path, &loaded, follow);
-    serve(loaded, Some(file))
+    serve(loaded, Some(file), args.pid_file.as_deref())
 }
 
 /// Serves a loaded configuration, or says what is wrong with it. `file` is read again when the
-/// gateway is told to reload.
-pub(crate) fn serve(mut loaded: Loaded, file: Option<ConfigFile>) -> ExitCode {
+/// gateway is told to reload; into `pid_file` goes the process's id.
+pub(crate) fn serve(
+    mut loaded: Loaded,
+    file: Option<ConfigFile>,
+    pid_file: Option<&Path>,
+) -> ExitCode {
     let prepared = prepare(&mut loaded, None);
     if !loaded.problems.is_empty() {
         complain(&render(&loaded, paint()));
@@ -28,8 +34,10 @@ pub(crate) fn serve(mut loaded: Loaded, file: Option<ConfigFile>) -> ExitCode {
         return exit_code(&loaded);
     };
     raise_descriptors();
-    let supervisor = Supervisor::from_env(&ProcessEnv, std::process::id());
-    let gateway = match Gateway::start(lowered, prepared, file, supervisor) {
+    let supervisor =
+        Supervisor::from_env(&ProcessEnv, std::process::id(), std::os::unix::process::parent_id());
+    let source = Source { file, program: program() };
+    let gateway = match Gateway::start(lowered, prepared, source, supervisor) {
         Ok(gateway) => gateway,
         Err(fault) => {
             eprintln!("error: {fault}");
@@ -39,7 +47,24 @@ pub(crate) fn serve(mut loaded: Loaded, file: Option<ConfigFile>) -> ExitCode {
     for line in gateway.addresses() {
         eprintln!("{line}");
     }
-    end(gateway, || eprintln!("ready"))
+    let mut written = None;
+    end(gateway, || {
+        written = pid_file.and_then(|path| match PidFile::write(path) {
+            Ok(written) => Some(written),
+            Err(error) => {
+                eprintln!("warn: pid file {}: {error}", path.display());
+                None
+            }
+        });
+        eprintln!("ready");
+    })
+}
+
+/// What this process was started by.
+fn program() -> Option<Program> {
+    let mut words = std::env::args_os();
+    let name = words.next()?;
+    Some(Program { name, arguments: words.collect() })
 }
 
 /// Serves to the end and says how it went.

@@ -81,6 +81,13 @@ pub fn ask_admin(admin: SocketAddr, target: &str) -> Response {
     Client::connect(admin).send(text).read_response()
 }
 
+/// Posts to the admin interface.
+#[track_caller]
+pub fn post(admin: SocketAddr, target: &str, fields: &str) -> Response {
+    let text = format!("POST {target} HTTP/1.1\r\nHost: {admin}\r\n{fields}\r\n");
+    Client::connect(admin).send(text).read_response()
+}
+
 /// The counters as they are now.
 #[track_caller]
 pub fn scrape(gateway: &Gateway) -> Samples {

@@ -3,26 +3,19 @@
 
 use crate::exposition;
 use crate::front::{
-    BINARY, DOORS, LIMIT, ask_admin, config, get, get_over, request, run, scrape, start,
+    BINARY, DOORS, LIMIT, ask_admin, config, get, get_over, post, request, run, scrape, start,
 };
 use crate::json::Json;
-use gatehouse_rig::load::{End, Load, Question};
+use crate::load::{rounds, under_load};
 use gatehouse_rig::origin::Origin;
 use gatehouse_rig::process::{Gateway, Signal};
-use gatehouse_rig::script::{Client, Response, Script, ScriptedOrigin};
+use gatehouse_rig::script::{Client, Script, ScriptedOrigin};
 use gatehouse_rig::wait_until;
 use std::net::SocketAddr;
 
 /// One route that answers by itself.
 fn says(body: &str) -> String {
     format!("{DOORS}[[routes]]\nname = \"all\"\nrespond = {{ body = \"{body}\" }}\n")
-}
-
-/// Posts to the admin interface.
-#[track_caller]
-fn post(admin: SocketAddr, target: &str, fields: &str) -> Response {
-    let text = format!("POST {target} HTTP/1.1\r\nHost: {admin}\r\n{fields}\r\n");
-    Client::connect(admin).send(text).read_response()
 }
 
 /// Puts a configuration in force, and says what the gateway said.
@@ -329,27 +322,11 @@ fn a_drained_endpoint_gets_nothing_new_and_empties() {
 
 #[test]
 fn no_request_fails_while_the_configuration_changes_again_and_again() {
-    let rounds = if std::env::var_os("GATEHOUSE_LONG").is_some() { 100 } else { 20 };
     let (a, b) = (Origin::start("a").expect("a port"), Origin::start("b").expect("a port"));
     let gateway = start(&[a.address(), b.address()]);
-    let load = |connections, requests| Load {
-        to: gateway.listener("web"),
-        question: Question::get("/"),
-        connections,
-        end: End::Requests(requests),
-    };
-    let running = std::sync::atomic::AtomicBool::new(true);
-    let asked = std::thread::scope(|scope| {
-        let asking = scope.spawn(|| {
-            let mut asked = 0;
-            while running.load(std::sync::atomic::Ordering::Relaxed) {
-                let outcome = load(16, 2_000).run().expect("it runs");
-                assert_eq!(outcome.first, None);
-                asked += outcome.answered;
-            }
-            asked
-        });
-        let all = [a.address(), b.address()];
+    let all = [a.address(), b.address()];
+    let rounds = rounds(20, 100);
+    let asked = under_load(gateway.listener("web"), || {
         for round in 0..rounds {
             let endpoints = match round % 3 {
                 0 => &all[..1],
@@ -359,8 +336,6 @@ fn no_request_fails_while_the_configuration_changes_again_and_again() {
             let extra = format!("[[routes]]\nname = \"r{round}\"\npath = \"/r\"\nrespond = {{}}\n");
             reload(&gateway, &format!("{}{extra}", config(endpoints)));
         }
-        running.store(false, std::sync::atomic::Ordering::Relaxed);
-        asking.join().expect("no request failed")
     });
     assert!(asked >= 2_000, "{asked}");
     assert_eq!(scrape(&gateway).sum("config_generation", &[]), rounds + 1);

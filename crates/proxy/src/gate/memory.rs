@@ -2,6 +2,7 @@
 //! few files that name tokio.
 
 use super::{Arc, Builder, Current, Endpoints, Future, LocalOptions, Plan, Rc, Shared, Worker};
+use crate::door::Seat;
 use crate::log::{LogSink, pair};
 use crate::meters::WorkerMeters;
 use gatehouse_wire::memory::MemoryNet;
@@ -27,15 +28,16 @@ impl MemoryGate {
         address: SocketAddr,
         seed: u64,
     ) -> MemoryGate {
-        let plan = Arc::new(plan);
-        let current = Current { plan, endpoints, credentials: Arc::default() };
-        let shared = Arc::new(Shared::new(current, Net::Memory(net.clone())));
+        let seats = (0..plan.listeners.len() as u32).map(Seat::new).collect();
+        let (plan, credentials) = (Arc::new(plan), Arc::default());
+        let current = Current { plan, endpoints, credentials, seats };
+        let shared = Arc::new(Shared::new(current, Vec::new(), Net::Memory(net.clone())));
         let meters: Arc<WorkerMeters> = Arc::default();
         let (source, log) = pair();
         let worker = Worker::new(Arc::clone(&shared), Arc::clone(&meters), source, seed);
         let listener = Listener::Memory(net.listen(address));
         super::spawn_service(Rc::clone(&worker.tasks).attend());
-        super::serve(&worker, vec![listener]);
+        super::serve(&worker, vec![(0, listener)]);
         MemoryGate { worker, shared, meters, log }
     }
 

@@ -1,0 +1,160 @@
+//! The start of a successor: a thread of its own starts the program again, hands it the sockets
+//! and waits until it serves. Until then nothing changes here; where it does not come, it is
+//! ended, and this process goes on as it was.
+
+use super::Steering;
+use super::orders::{Order, Reply};
+use crate::succession::{Estate, VARIABLE, await_ready};
+use crate::supervisor::Word;
+use gatehouse_wire::handover::Line;
+use std::ffi::OsString;
+use std::io;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// How long a successor may take until it serves.
+const READY_MAX: Duration = Duration::from_secs(30);
+
+/// How often is looked whether it still lives.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How a process is started again: what it was started with.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// The program, as it was called: a path, or a name that is looked for in `PATH`.
+    pub name: OsString,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+}
+
+/// A successor that is starting. Dropping this ends it.
+#[derive(Debug)]
+pub(crate) struct Starting(Arc<AtomicBool>);
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+impl Steering {
+    /// Begins to start a successor.
+    pub(super) fn upgrade(&mut self) {
+        let program = match self.upgradable() {
+            Ok(program) => program,
+            Err(why) => return eprintln!("error: no upgrade: {why}"),
+        };
+        let estate = match self.estate() {
+            Ok(estate) => estate,
+            Err(error) => return eprintln!("error: no upgrade: {error}"),
+        };
+        let called_off: Arc<AtomicBool> = Arc::default();
+        let (mailbox, watched) = (self.mailbox.clone(), Arc::clone(&called_off));
+        let work = move || {
+            let started = start(&program, &estate, &watched).map_err(|error| error.to_string());
+            mailbox.finish(Order::Upgraded(started), Reply::unread());
+        };
+        match std::thread::Builder::new().name("upgrade".to_owned()).spawn(work) {
+            Ok(_) => self.starting = Some(Starting(called_off)),
+            Err(error) => eprintln!("error: no upgrade: no thread: {error}"),
+        }
+    }
+
+    /// What is started, or why nothing can be.
+    fn upgradable(&self) -> Result<Program, String> {
+        let Some(program) = &self.program else {
+            return Err("this command is not made to be followed".to_owned());
+        };
+        if std::process::id() == 1 {
+            let why = "this is process 1, with which its container ends; start another container \
+                       and stop this one";
+            return Err(why.to_owned());
+        }
+        if self.starting.is_some() {
+            return Err("another is on its way".to_owned());
+        }
+        self.hindrance().map_or_else(|| Ok(program.clone()), Err)
+    }
+
+    fn estate(&self) -> io::Result<Estate> {
+        let mut estate = Estate::default();
+        for (name, bound) in self.gate.sockets() {
+            let mut listeners = self.in_force.plan.listeners.iter();
+            if let Some(listener) = listeners.find(|listener| *listener.name == *name) {
+                estate.add(listener, bound)?;
+            }
+        }
+        if let (Some(address), Some(door)) = (self.in_force.admin, &self.admin) {
+            estate.add_admin(address.to_string(), door.bound())?;
+        }
+        let drained = self.registry.drained().into_iter();
+        estate.drained = drained.map(|(a, b)| (a.to_string(), b.to_string())).collect();
+        Ok(estate)
+    }
+
+    /// Gives way to a successor that serves, or goes on without it.
+    pub(super) fn end_upgrade(&mut self, started: Result<u32, String>) {
+        self.starting = None;
+        match started {
+            Err(why) => eprintln!("error: the upgrade failed, and this process goes on: {why}"),
+            Ok(process) => {
+                eprintln!("process {process} has taken over");
+                self.supervisor.tell(Word::Successor(process));
+                self.admin = None;
+                self.gate.leave(self.in_force.plan.drain);
+                self.draining = true;
+            }
+        }
+    }
+}
+
+/// Starts a successor and waits until it serves.
+fn start(program: &Program, estate: &Estate, called_off: &AtomicBool) -> io::Result<u32> {
+    let (line, other) = Line::pair()?;
+    let mut child = Command::new(&program.name)
+        .args(&program.arguments)
+        .env(VARIABLE, std::process::id().to_string())
+        .env_remove("LISTEN_PID")
+        .env_remove("LISTEN_FDS")
+        .env_remove("LISTEN_FDNAMES")
+        .stdin(Stdio::from(other))
+        .spawn()
+        .map_err(|error| {
+            io::Error::other(format!("{}: {error}", program.name.to_string_lossy()))
+        })?;
+    let ready = estate.send(&line).and_then(|()| follow(&line, &mut child, called_off));
+    match ready {
+        Ok(()) => Ok(child.id()),
+        Err(error) => {
+            // It may have ended by itself; then its own words say why.
+            drop(child.kill());
+            let ended = child.wait();
+            match ended.map(|status| status.code()) {
+                Ok(Some(code)) => {
+                    Err(io::Error::other(format!("the new process ended with exit code {code}")))
+                }
+                Ok(None) | Err(_) => Err(error),
+            }
+        }
+    }
+}
+
+/// Waits until the successor serves.
+fn follow(line: &Line, child: &mut Child, called_off: &AtomicBool) -> io::Result<()> {
+    let end = Instant::now() + READY_MAX;
+    while Instant::now() < end {
+        if await_ready(line, LOOK)?.is_some() {
+            return Ok(());
+        }
+        if called_off.load(Relaxed) {
+            return Err(io::Error::other("called off"));
+        }
+        if child.try_wait()?.is_some() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    let text = format!("the new process was not ready within {} s", READY_MAX.as_secs());
+    Err(io::Error::new(io::ErrorKind::TimedOut, text))
+}

@@ -1,0 +1,204 @@
+//! Handing over to a new process: nobody is refused, what is under way ends, and a process that
+//! does not come changes nothing.
+
+use crate::front::{BINARY, DOORS, LIMIT, ask_admin, config, get, get_over, request, scrape};
+use crate::load::{rounds, under_load};
+use gatehouse_rig::origin::Origin;
+use gatehouse_rig::process::{Gateway, Launch, Signal};
+use gatehouse_rig::script::Client;
+use gatehouse_rig::wait_until;
+use rustix::process::{Pid, kill_process};
+use std::fs;
+use std::net::SocketAddr;
+
+/// A gateway and all that follow it. Dropping it ends them.
+struct Line(Gateway);
+
+impl Line {
+    /// The processes that took over, in order.
+    fn successors(&self) -> Vec<Pid> {
+        let process = |line: &String| {
+            let rest = line.strip_prefix("process ")?;
+            Pid::from_raw(rest.strip_suffix(" has taken over")?.parse().ok()?)
+        };
+        self.0.errors().iter().filter_map(process).collect()
+    }
+
+    /// Has the newest of them hand over, and waits until that has happened.
+    #[track_caller]
+    fn upgrade(&self) -> Pid {
+        let before = self.successors();
+        match before.last() {
+            None => self.0.signal(Signal::Usr2),
+            Some(newest) => {
+                kill_process(*newest, rustix::process::Signal::USR2).expect("it runs");
+            }
+        }
+        wait_until(LIMIT, || self.successors().len() > before.len());
+        *self.successors().last().expect("one more")
+    }
+
+    fn has_ended(process: Pid) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero()));
+        // One that nobody waits for stays as a zombie.
+        stat.map_or(true, |stat| stat.contains(") Z "))
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        for process in self.successors() {
+            if !Line::has_ended(process) {
+                let _ = kill_process(process, rustix::process::Signal::KILL);
+            }
+        }
+    }
+}
+
+/// Asks for the process that answers at the admin interface: its uptime starts anew.
+fn generation_of(admin: SocketAddr) -> u64 {
+    let text = ask_admin(admin, "/metrics").text();
+    let line = text.lines().find_map(|line| line.strip_prefix("gatehouse_config_generation "));
+    line.and_then(|value| value.parse().ok()).expect("a generation")
+}
+
+#[test]
+fn a_new_process_takes_over_every_socket_and_the_old_one_ends_what_it_does() {
+    let origin = Origin::start("a").expect("a port");
+    let path = Launch::new(BINARY, "");
+    let socket = path.folder().join("gatehouse.sock");
+    let text = format!(
+        "workers = 2\n{}[listeners.local]\nbind = \"unix:{}\"\n",
+        config(&[origin.address()]),
+        socket.display()
+    );
+    let line = Line(Gateway::start(BINARY, &text));
+    let (web, admin) = (line.0.listener("web"), line.0.admin());
+    let mut slow = Client::connect(web);
+    slow.send(request("GET", "/slow/1000", ""));
+    wait_until(LIMIT, || scrape(&line.0).sum("endpoint_requests_in_flight", &[]) == 1);
+    let changed = text.replace("name = \"all\"", "name = \"renamed\"");
+    line.0.reconfigure(&changed);
+    let process = line.upgrade();
+    // The new one has read the file, and is asked at the same addresses.
+    assert!(ask_admin(admin, "/status").text().contains("renamed"));
+    assert_eq!(generation_of(admin), 1);
+    assert_eq!(get(web, "/").text(), "a\n");
+    let answer = slow.expect_status(200);
+    assert_eq!(answer.field("connection"), Some("close"));
+    drop(slow);
+    let mut line = line;
+    assert_eq!(line.0.wait(LIMIT).code(), Some(0));
+    assert!(socket.exists(), "its path belongs to the new process");
+    std::os::unix::net::UnixStream::connect(&socket).expect("it is served");
+    assert_eq!(get(web, "/").text(), "a\n");
+    kill_process(process, rustix::process::Signal::TERM).expect("it runs");
+    wait_until(LIMIT, || !socket.exists());
+}
+
+#[test]
+fn no_request_fails_while_processes_follow_each_other() {
+    let origin = Origin::start("a").expect("a port");
+    let line = Line(Gateway::start(BINARY, &config(&[origin.address()])));
+    let answered = under_load(line.0.listener("web"), || {
+        for _ in 0..rounds(3, 10) {
+            line.upgrade();
+        }
+    });
+    assert!(answered >= 2_000, "{answered}");
+}
+
+#[test]
+fn a_process_that_does_not_come_changes_nothing() {
+    let origin = Origin::start("a").expect("a port");
+    let text = config(&[origin.address()]);
+    let line = Line(Gateway::start(BINARY, &text));
+    let web = line.0.listener("web");
+    let mut kept = Client::connect(web);
+    get_over(&mut kept, "/");
+    line.0.reconfigure("rubbish");
+    line.0.signal(Signal::Usr2);
+    line.0.expect_error_line("the upgrade failed, and this process goes on");
+    line.0.expect_error_line("the new process ended with exit code 1");
+    assert_eq!(get_over(&mut kept, "/").text(), "a\n");
+    assert_eq!(get(web, "/").text(), "a\n");
+    // And once the file is right, the next attempt succeeds.
+    line.0.reconfigure(&text);
+    line.upgrade();
+    assert_eq!(get(web, "/").text(), "a\n");
+}
+
+#[test]
+fn a_listener_that_is_bound_elsewhere_is_drained_by_the_old_and_bound_by_the_new() {
+    let text = |bind: &str| {
+        format!("[listeners.web]\nbind = \"{bind}\"\n[[routes]]\nrespond = {{ body = \"x\" }}\n")
+    };
+    let line = Line(Gateway::start(BINARY, &text("127.0.0.1:0")));
+    let before = line.0.listener("web");
+    line.0.reconfigure(&text("127.0.0.2:0"));
+    line.upgrade();
+    let moved = |line: &Line| {
+        let said = line.0.errors();
+        let last = said.iter().rev().find_map(|said| said.strip_prefix("listening on 127.0.0.2:"));
+        last.map(str::to_owned)
+    };
+    assert!(moved(&line).is_some());
+    wait_until(LIMIT, || std::net::TcpStream::connect(before).is_err());
+}
+
+#[test]
+fn who_is_drained_stays_drained() {
+    let (a, b) = (Origin::start("a").expect("a port"), Origin::start("b").expect("a port"));
+    let line = Line(Gateway::start(BINARY, &config(&[a.address(), b.address()])));
+    let (web, admin) = (line.0.listener("web"), line.0.admin());
+    let target = format!("/drain?upstream=all&endpoint={}", a.address());
+    let text = format!("POST {target} HTTP/1.1\r\nHost: {admin}\r\n\r\n");
+    Client::connect(admin).send(text).expect_status(200);
+    line.upgrade();
+    for _ in 0..4 {
+        assert_eq!(get(web, "/").text(), "b\n");
+    }
+}
+
+#[test]
+fn a_pid_file_names_the_process_that_serves() {
+    let launch = Launch::new(BINARY, &format!("{DOORS}[[routes]]\nrespond = {{}}\n"));
+    let (config, file) =
+        (launch.folder().join("gatehouse.toml"), launch.folder().join("gatehouse.pid"));
+    let (config, written) = (config.display().to_string(), file.display().to_string());
+    let launch = launch.arguments(["run", "-c", &config, "--pid-file", &written]);
+    let mut line = Line(launch.start());
+    let read = || fs::read_to_string(&file).unwrap_or_default();
+    assert_eq!(read(), format!("{}\n", line.0.pid()));
+    let process = line.upgrade();
+    wait_until(LIMIT, || read() == format!("{}\n", process.as_raw_nonzero()));
+    assert_eq!(line.0.wait(LIMIT).code(), Some(0));
+    assert_eq!(read(), format!("{}\n", process.as_raw_nonzero()), "the old one left it alone");
+    kill_process(process, rustix::process::Signal::TERM).expect("it runs");
+    wait_until(LIMIT, || !file.exists());
+}
+
+#[test]
+fn a_service_manager_is_told_whom_to_watch() {
+    use std::os::unix::net::UnixDatagram;
+    let folder = Launch::new(BINARY, "");
+    let path = folder.folder().join("notify");
+    let manager = UnixDatagram::bind(&path).expect("a path");
+    manager.set_read_timeout(Some(LIMIT)).expect("a timeout");
+    let hears = || {
+        let mut room = [0; 256];
+        let count = manager.recv(&mut room).expect("a word");
+        String::from_utf8_lossy(&room[..count]).into_owned()
+    };
+    let config = format!("{DOORS}[[routes]]\nrespond = {{}}\n");
+    let launch = Launch::new(BINARY, &config);
+    let line = Line(launch.variable("NOTIFY_SOCKET", &path.display().to_string()).start());
+    assert_eq!(hears(), "READY=1");
+    let process = line.upgrade();
+    assert_eq!(hears(), format!("MAINPID={}\nREADY=1", process.as_raw_nonzero()));
+    let mut line = line;
+    assert_eq!(line.0.wait(LIMIT).code(), Some(0));
+    // The old one said nothing at its end: the manager would take it for the new one's.
+    kill_process(process, rustix::process::Signal::TERM).expect("it runs");
+    assert!(hears().starts_with("STOPPING=1"));
+}
