@@ -196,7 +196,7 @@ impl Endpoints {
 
     /// Chooses an endpoint and takes a place in flight on it; whoever asked gives the place back
     /// with [`EndpointVitals::leave`], and counts the request in and out of the upstream with
-    /// [`UpstreamVitals::enter`] and [`UpstreamVitals::leave`]: a bounded load is a share of that.
+    /// [`UpstreamVitals::try_enter`] and [`UpstreamVitals::leave`]: a bounded load is a share of that.
     /// Untried primaries first, then untried backups, then tried ones.
     ///
     /// # Errors
