@@ -15,8 +15,9 @@ const TABLES: [(&str, &str); 1] = [("crates/core/src/failure.rs", "facts")];
 const UNSAFE_IN: &str = "crates/wire/src/sys.rs";
 
 /// Who may name tokio, so that the driver underneath can change.
-const TOKIO_IN: [&str; 6] = [
+const TOKIO_IN: [&str; 7] = [
     "crates/wire/src/attend.rs",
+    "crates/wire/src/h2/link.rs",
     "crates/wire/src/sys.rs",
     "crates/proxy/src/gate.rs",
     "crates/proxy/src/gate/memory.rs",

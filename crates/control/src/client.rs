@@ -165,9 +165,10 @@ fn poll_body(
 
 fn meaning(error: AnswerError) -> NoAnswer {
     match error {
-        AnswerError::Closed | AnswerError::Truncated | AnswerError::Reset { .. } => {
-            NoAnswer::Closed
-        }
+        AnswerError::Closed
+        | AnswerError::Truncated
+        | AnswerError::Reset { .. }
+        | AnswerError::Unprocessed => NoAnswer::Closed,
         AnswerError::Malformed(why) | AnswerError::Ambiguous(why) => NoAnswer::Malformed(why),
         AnswerError::TooLarge => NoAnswer::Malformed("its head is too large"),
     }

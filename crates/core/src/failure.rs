@@ -76,6 +76,8 @@ pub enum Kind {
     UpstreamWriteTimeout,
     /// The endpoint closed or reset before its answer's head was complete.
     UpstreamClosed,
+    /// The endpoint said that it did nothing about the request (RFC 9113 section 8.7).
+    UpstreamRefused,
     /// The first byte of the answer took longer than allowed.
     UpstreamFirstByteTimeout,
     /// The answer's head breaks the grammar or its framing can be read two ways.
@@ -350,6 +352,13 @@ impl Kind {
                 "connection_terminated",
                 "upstream-closed",
                 "the connection closed before an answer came",
+            ),
+            Kind::UpstreamRefused => facts(
+                Upstream,
+                503,
+                "destination_unavailable",
+                "upstream-refused",
+                "the endpoint refused the request without looking at it",
             ),
             Kind::UpstreamFirstByteTimeout => facts(
                 Upstream,

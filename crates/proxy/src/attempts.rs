@@ -100,6 +100,8 @@ impl Attempts {
                     self.retry.on_reset && self.repeatable
                 }
                 Kind::UpstreamFirstByteTimeout => self.retry.on_timeout && self.repeatable,
+                // Nothing was done about it, whatever it asks for.
+                Kind::UpstreamRefused => self.retry.on_reset,
                 _ => false,
             }
             && (refused || upstream.try_retry());

@@ -8,15 +8,16 @@ use crate::worker::Worker;
 use gatehouse_core::failure::{Failure, Kind, Step};
 use gatehouse_core::moment::Moment;
 use gatehouse_core::plan::{ClientLimits, ListenerPlan, Transport};
+use gatehouse_wire::h2::{H2Stream, Last};
 use gatehouse_wire::proxy_header::Ends;
 use gatehouse_wire::pump::poll_write_all;
 use gatehouse_wire::timer::{Timer, now};
 use gatehouse_wire::{Inbox, Peer, Stream};
 use std::future::poll_fn;
-use std::io::Write;
+use std::io::{self, IoSlice, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 /// How long a connection that is being closed may go on sending what nobody reads.
@@ -46,7 +47,11 @@ impl ClientIo {
                 Poll::Pending => break,
             }
         }
-        Poll::Pending
+        // A stream whose client has said all may still be reset.
+        match self.stream.as_h2() {
+            Some(stream) => stream.poll_reset(cx),
+            None => Poll::Pending,
+        }
     }
 
     /// Whether no further request can come.
@@ -55,10 +60,21 @@ impl ClientIo {
     }
 
     /// Writes `text` whole, or says that the client is gone or took longer than `deadline`.
-    pub async fn write(&mut self, timer: &mut Timer, text: &[u8], deadline: Moment) -> Wrote {
+    /// `last` says whether an answer ends with it, which only HTTP/2 is told.
+    pub async fn write(
+        &mut self,
+        timer: &mut Timer,
+        text: &[u8],
+        last: Last,
+        deadline: Moment,
+    ) -> Wrote {
         let mut written = 0;
         poll_fn(|cx| {
-            match poll_write_all(cx, &mut self.stream, text, &mut written) {
+            let polled = match self.stream.as_h2() {
+                None => poll_write_all(cx, &mut self.stream, text, &mut written),
+                Some(stream) => poll_write_stream(cx, stream, text, &mut written, last),
+            };
+            match polled {
                 Poll::Ready(Ok(())) => return Poll::Ready(Wrote::All),
                 Poll::Ready(Err(_)) => return Poll::Ready(Wrote::Gone),
                 Poll::Pending => {}
@@ -67,6 +83,20 @@ impl ClientIo {
         })
         .await
     }
+}
+
+/// Writes `text` whole, from `written` on.
+fn poll_write_stream(
+    cx: &mut Context<'_>,
+    stream: &mut H2Stream,
+    text: &[u8],
+    written: &mut usize,
+    last: Last,
+) -> Poll<io::Result<()>> {
+    while *written < text.len() {
+        *written += ready!(stream.poll_write(cx, &[IoSlice::new(&text[*written..])], last))?;
+    }
+    Poll::Ready(Ok(()))
 }
 
 /// What became of a write to a client.
@@ -135,7 +165,9 @@ pub(crate) struct Client {
     pub served: u64,
     /// When the current wait for a request began.
     pub since: Moment,
-    open: Open,
+    door: Rc<Door>,
+    /// `None` for one stream of a connection that is counted already.
+    _open: Option<Open>,
 }
 
 impl Client {
@@ -157,7 +189,8 @@ impl Client {
             trusted,
             served: 0,
             since,
-            open,
+            door: Rc::clone(&open.door),
+            _open: Some(open),
         }
     }
 
@@ -167,6 +200,24 @@ impl Client {
             Transport::Clear => "http",
             Transport::Tls => "https",
         }
+    }
+
+    /// The same client, for the one exchange of one stream of its HTTP/2 connection.
+    pub fn for_stream(&self, worker: &Worker, stream: Stream) -> Box<Client> {
+        let inbox = Inbox::new(Rc::clone(&worker.buffers));
+        Box::new(Client {
+            io: ClientIo { stream, inbox, half_closed: false },
+            timer: Timer::default(),
+            peer: self.peer,
+            peer_text: self.peer_text,
+            destination: self.destination.clone(),
+            kept: None,
+            trusted: self.trusted,
+            served: 0,
+            since: self.since,
+            door: Rc::clone(&self.door),
+            _open: None,
+        })
     }
 
     /// Its address, where it has one.
@@ -188,12 +239,12 @@ impl Client {
 
     /// What it came in by.
     pub fn door(&self) -> &Rc<Door> {
-        &self.open.door
+        &self.door
     }
 
     /// The rules it came in by.
     pub fn rules(&self) -> &ListenerPlan {
-        &self.open.door.rules
+        &self.door.rules
     }
 
     /// What it may cost.
@@ -244,7 +295,7 @@ impl Client {
             return false;
         }
         let deadline = self.silent_until();
-        let (io, timer, door) = (&mut self.io, &mut self.timer, &self.open.door);
+        let (io, timer, door) = (&mut self.io, &mut self.timer, &self.door);
         let mut told = None;
         poll_fn(|cx| match io.inbox.poll_fill(cx, &mut io.stream) {
             Poll::Ready(read) => Poll::Ready(read.is_ok_and(|count| count > 0)),

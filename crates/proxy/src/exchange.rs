@@ -38,7 +38,7 @@ async fn carry(
     trace: &mut Trace,
 ) -> Result<After, Failure> {
     let heads = &mut desk.heads;
-    read::read(client, &mut heads.request, trace).await?;
+    read::read(worker, client, &mut heads.request, trace).await?;
     let view = client.door().view(worker);
     trace.view = Some(Rc::clone(&view));
     let routed = route::route(&view, client, &heads.request, trace)?;
@@ -81,10 +81,10 @@ async fn attempt(
     trace: &mut Trace,
 ) -> Result<Answered, Lost> {
     let pick = pick::pick(worker, client, &desk.heads.request, admitted, attempts, trace)?;
-    let lease = match lease::kept(client, admitted, attempts, pick, trace) {
+    let mut lease = match lease::kept(client, admitted, attempts, pick, trace) {
         Ok(lease) => lease,
         Err(pick) => lease::fresh(worker, client, admitted, pick, trace).await?,
     };
-    send::send(client, desk, admitted, outbound, &lease, trace.tried);
+    send::send(client, desk, admitted, outbound, &mut lease, trace.tried)?;
     receive::receive(client, desk, admitted, lease, trace).await
 }

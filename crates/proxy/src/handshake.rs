@@ -3,6 +3,7 @@
 use crate::client::{Client, Wrote};
 use crate::worker::Worker;
 use gatehouse_core::plan::{Carries, Transport};
+use gatehouse_wire::h2::Last;
 use gatehouse_wire::timer::now;
 use gatehouse_wire::tls::{HandshakeError, accept};
 use std::future::{Future, poll_fn};
@@ -142,7 +143,7 @@ async fn shake(worker: &Worker, client: &mut Client) -> Option<Shaken> {
 /// Tells a client in clear what this port speaks.
 async fn explain(client: &mut Client) {
     let deadline = now().after(PLAIN_HTTP_TIMEOUT);
-    if client.io.write(&mut client.timer, PLAIN_HTTP, deadline).await == Wrote::All {
+    if client.io.write(&mut client.timer, PLAIN_HTTP, Last::Yes, deadline).await == Wrote::All {
         drop(poll_fn(|cx| client.io.stream.poll_shutdown(cx)).await);
     }
 }

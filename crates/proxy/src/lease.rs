@@ -69,6 +69,11 @@ impl Lease {
         &self.pick
     }
 
+    /// The connection to write to, and where it leads.
+    pub fn parts(&mut self) -> (&mut Origin, &Pick) {
+        (&mut self.origin, &self.pick)
+    }
+
     /// Gives the connection back for another exchange: of anybody's, or of this client's.
     pub fn finish(
         self,

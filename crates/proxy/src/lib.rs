@@ -34,6 +34,7 @@ mod route;
 mod send;
 pub mod signals;
 pub mod sockets;
+mod streams;
 mod tasks;
 mod tcp;
 mod tcp_line;

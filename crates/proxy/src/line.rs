@@ -71,8 +71,11 @@ impl Line<'_> {
             out.push(b'?');
             escape_hex(out, head.text(query));
         }
-        let version: &[u8] =
-            if head.version == Version::Http10 { b" HTTP/1.0\" " } else { b" HTTP/1.1\" " };
+        let version: &[u8] = match head.version {
+            Version::Http10 => b" HTTP/1.0\" ",
+            Version::Http11 => b" HTTP/1.1\" ",
+            Version::Http2 => b" HTTP/2.0\" ",
+        };
         put_number(out, version, trace.status.into());
         put_number(out, b" ", trace.sent_bytes);
         out.extend_from_slice(b" \"");

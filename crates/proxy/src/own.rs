@@ -41,7 +41,8 @@ pub(crate) fn begin(worker: &Worker, heads: &mut Heads, content: &Content<'_>) {
     }
 }
 
-/// Ends it: the route's edits, the connection's fate, head and body as one text.
+/// Last it: the route's edits, the connection's fate, head and body as one text. Over HTTP/2 the
+/// text is the body alone: the head goes beside it.
 pub(crate) fn finish(
     heads: &mut Heads,
     edits: Option<&Edits>,
@@ -54,11 +55,13 @@ pub(crate) fn finish(
         edits.apply(fields);
     }
     match (ending, heads.request.version) {
+        (_, Version::Http2) | (Ending::Keep, Version::Http11) => {}
         (Ending::Close, _) => fields.append(b"Connection", b"close"),
         (Ending::Keep, Version::Http10) => fields.append(b"Connection", b"keep-alive"),
-        (Ending::Keep, Version::Http11) => {}
     }
-    encode::response(&heads.answer, out);
+    if heads.request.version != Version::Http2 {
+        encode::response(&heads.answer, out);
+    }
     let bodiless =
         heads.request.method() == Method::Head || matches!(heads.answer.status, 204 | 304);
     if !bodiless {

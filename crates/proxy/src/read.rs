@@ -2,8 +2,10 @@
 
 use crate::client::Client;
 use crate::trace::Trace;
+use crate::worker::Worker;
 use gatehouse_core::failure::{Failure, Kind, Step};
-use gatehouse_core::message::RequestHead;
+use gatehouse_core::message::{Known, RequestHead};
+use gatehouse_core::plan::ClientLimits;
 use gatehouse_wire::h1::{ReadError, RequestLimits, request};
 use gatehouse_wire::timer::now;
 use std::future::poll_fn;
@@ -11,16 +13,21 @@ use std::task::Poll;
 
 /// Reads a request head.
 pub(crate) async fn read(
+    worker: &Worker,
     client: &mut Client,
     head: &mut RequestHead,
     trace: &mut Trace,
 ) -> Result<(), Failure> {
     head.clear();
-    let limits = RequestLimits {
-        head_bytes_max: client.limits().head_bytes_max as usize,
-        fields_max: usize::from(client.limits().fields_max),
-        target_bytes_max: client.limits().target_bytes_max as usize,
-    };
+    let limits = limits(client.limits());
+    if let Some(stream) = client.io.stream.as_h2() {
+        trace.read = Some(now());
+        stream.read_request(&limits, head).map_err(meaning)?;
+        if head.asks_upgrade() {
+            append_key(worker, head);
+        }
+        return Ok(());
+    }
     let since = if client.served == 0 { client.since } else { trace.started };
     let deadline = since.after(client.limits().head_timeout);
     let (io, timer) = (&mut client.io, &mut client.timer);
@@ -42,6 +49,31 @@ pub(crate) async fn read(
     trace.read = Some(read);
     trace.tried = read;
     outcome
+}
+
+/// How large a head may be.
+pub(crate) fn limits(of: &ClientLimits) -> RequestLimits {
+    RequestLimits {
+        head_bytes_max: of.head_bytes_max as usize,
+        fields_max: usize::from(of.fields_max),
+        target_bytes_max: of.target_bytes_max as usize,
+    }
+}
+
+/// A WebSocket that began with CONNECT has no key; the handshake of HTTP/1.1 needs one (RFC 8441
+/// section 5.1).
+fn append_key(worker: &Worker, head: &mut RequestHead) {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    head.fields.remove(Known::SecWebSocketKey);
+    let mut chance = worker.chance.borrow_mut();
+    let mut key = [b'='; 24];
+    // 16 bytes are 21 digits of 6 bits and one of 2.
+    let bits = u128::from(chance.next_u64()) << 64 | u128::from(chance.next_u64());
+    for (at, digit) in key.iter_mut().enumerate().take(22) {
+        let six = if at < 21 { bits >> (122 - 6 * at) } else { bits << 4 };
+        *digit = DIGITS[(six & 63) as usize];
+    }
+    head.fields.append(b"Sec-WebSocket-Key", &key);
 }
 
 /// What a read error means.

@@ -13,6 +13,7 @@ use gatehouse_core::message::{Known, RequestHead, ResponseHead, Version, lists_t
 use gatehouse_core::moment::Moment;
 use gatehouse_core::plan::Timeouts;
 use gatehouse_wire::h1::{AnswerError, encode, response};
+use gatehouse_wire::h2::{Last, Unsendable};
 use gatehouse_wire::timer::now;
 use std::future::poll_fn;
 use std::task::Poll;
@@ -78,9 +79,11 @@ pub(crate) async fn receive(
                 vitals.count_failure();
             }
             let untouched = interim == 0 && desk.upload.is_intact();
-            let silent =
-                matches!(failure.kind, Kind::UpstreamClosed | Kind::UpstreamFirstByteTimeout);
-            let intact = untouched && silent;
+            let unanswered = matches!(
+                failure.kind,
+                Kind::UpstreamClosed | Kind::UpstreamRefused | Kind::UpstreamFirstByteTimeout
+            );
+            let intact = untouched && unanswered;
             Err(Lost { failure, endpoint: Some(lease.pick().id()), intact })
         }
     }
@@ -105,7 +108,11 @@ async fn head(
         }
         let (stream, inbox) = (&mut origin.stream, &mut origin.inbox);
         let answer = &mut heads.answer;
-        match response::poll_read(cx, stream, inbox, asked, &mut scanned, answer) {
+        let polled = match stream.as_h2() {
+            None => response::poll_read(cx, stream, inbox, asked, &mut scanned, answer),
+            Some(stream) => stream.poll_answer(cx, asked, answer),
+        };
+        match polled {
             Poll::Ready(outcome) => return Poll::Ready(outcome.map_err(meaning)),
             Poll::Pending => {}
         }
@@ -140,10 +147,15 @@ async fn pass_on(
     let fields = &mut heads.answer.fields;
     hop::strip(fields, Upgrade::Drop);
     fields.remove(Known::ContentLength);
+    if let Some(stream) = client.io.stream.as_h2() {
+        return stream.send_interim(&heads.answer).map_err(|Unsendable(detail)| {
+            Failure::because(Step::Receive, Kind::UpstreamMalformed, detail)
+        });
+    }
     let mut text = Vec::with_capacity(256);
     encode::response(&heads.answer, &mut text);
     let deadline = now().after(timeouts.idle);
-    match client.io.write(&mut client.timer, &text, deadline).await {
+    match client.io.write(&mut client.timer, &text, Last::No, deadline).await {
         Wrote::All => Ok(()),
         Wrote::Gone => Err(Failure::new(Step::Receive, Kind::ClientGone)),
         Wrote::TooSlow => Err(Failure::new(Step::Receive, Kind::ClientTooSlow)),
@@ -174,6 +186,7 @@ fn meaning(error: AnswerError) -> Failure {
         AnswerError::Malformed(detail) | AnswerError::Ambiguous(detail) => {
             (Kind::UpstreamMalformed, detail)
         }
+        AnswerError::Unprocessed => (Kind::UpstreamRefused, ""),
         AnswerError::TooLarge => (Kind::UpstreamHeadTooLarge, ""),
     };
     Failure::because(Step::Receive, kind, detail)

@@ -11,11 +11,12 @@ use crate::trace::Trace;
 use crate::tunnel;
 use crate::worker::{Desk, Heads, Worker};
 use gatehouse_core::failure::{Failure, Kind, Side, Step};
-use gatehouse_core::message::{BodyLength, Known, Version};
+use gatehouse_core::message::{BodyLength, Known, Method, ResponseHead, Version};
 use gatehouse_core::moment::Moment;
 use gatehouse_core::plan::Action;
 use gatehouse_wire::h1::Decoder;
 use gatehouse_wire::h1::encode::{self, Framing};
+use gatehouse_wire::h2::{H2Stream, Last, Unsendable};
 use gatehouse_wire::pump::{Pump, PumpError, Waits};
 use gatehouse_wire::timer::now;
 use std::future::poll_fn;
@@ -60,9 +61,13 @@ pub(crate) async fn respond(
     let wants_more = heads.request.keep_alive && !client.io.has_ended();
     let keep = wants_more && !client.door().is_leaving() && !unending(heads);
     let framing = prepare(worker, heads, admitted, keep);
-    let length = heads.answer.body;
-    encode::response(&heads.answer, download.begin(length, framing, None));
     let Answered { mut lease } = answered;
+    let length = lease.origin.stream.framed(heads.answer.body);
+    let text = download.begin(length, framing, None);
+    match client.io.stream.as_h2() {
+        None => encode::response(&heads.answer, text),
+        Some(stream) => send_head(stream, heads)?,
+    }
     let outcome = stream(client, &mut lease.origin, upload, download, admitted, trace).await;
     trace.sent_bytes = download.payload();
     trace.received_bytes = upload.payload();
@@ -84,6 +89,14 @@ pub(crate) async fn respond(
         drop(lease);
     }
     Ok(after(client, upload, keep, !heads.request.keep_alive).await)
+}
+
+/// Sends an answer's head on an HTTP/2 stream; all of it where there is no body.
+fn send_head(stream: &mut H2Stream, heads: &Heads) -> Result<(), Failure> {
+    let ends = if heads.answer.body.is_none() { Last::Yes } else { Last::No };
+    stream.send_answer(&heads.answer, ends).map_err(|Unsendable(detail)| {
+        Failure::because(Step::Respond, Kind::UpstreamMalformed, detail)
+    })
 }
 
 /// Whether only the end of the connection can tell this client that the answer has ended.
@@ -108,6 +121,13 @@ fn prepare(worker: &Worker, heads: &mut Heads, admitted: &Admitted<'_>, keep: bo
     if !edits.is_empty() {
         edits.apply(fields);
     }
+    if version == Version::Http2 {
+        return Framing::Frames;
+    }
+    if answer.version == Version::Http2 && says_nothing_of_its_end(heads.request.method(), answer) {
+        answer.fields.append(b"Content-Length", b"0");
+    }
+    let fields = &mut answer.fields;
     let unsized_body = matches!(answer.body, BodyLength::Chunked | BodyLength::UntilClose);
     let framing = if unsized_body && version == Version::Http11 {
         fields.append(b"Transfer-Encoding", b"chunked");
@@ -118,9 +138,17 @@ fn prepare(worker: &Worker, heads: &mut Heads, admitted: &Admitted<'_>, keep: bo
     match (keep, version) {
         (false, _) => fields.append(b"Connection", b"close"),
         (true, Version::Http10) => fields.append(b"Connection", b"keep-alive"),
-        (true, Version::Http11) => {}
+        (true, Version::Http11 | Version::Http2) => {}
     }
     framing
+}
+
+/// Whether an answer that ended with its head would go on for ever in HTTP/1.1.
+fn says_nothing_of_its_end(asked: Method, answer: &ResponseHead) -> bool {
+    answer.body == BodyLength::None
+        && !answer.fields.has(Known::ContentLength)
+        && asked != Method::Head
+        && !matches!(answer.status, 204 | 304)
 }
 
 /// Carries the answer, and what is left of the request beside it.
@@ -199,12 +227,19 @@ fn cut(
     }
     trace.failure = Some(failure);
     trace.status = status;
-    let told_apart = framing == Framing::Chunked || matches!(length, BodyLength::Known(_));
+    let told_apart = match framing {
+        Framing::Chunked => true,
+        Framing::Plain => matches!(length, BodyLength::Known(_)),
+        Framing::Frames => false,
+    };
     Ok(if told_apart { After::Close } else { After::Reset })
 }
 
 /// What becomes of the client's connection after an answer that ended whole.
 async fn after(client: &mut Client, upload: &mut Upload, keep: bool, asked: bool) -> After {
+    if client.io.stream.is_h2() {
+        return After::Close;
+    }
     upload.give_up(&mut client.io);
     if upload.is_read() {
         return if keep { After::Keep } else { closing(client, asked) };
@@ -272,11 +307,12 @@ pub(crate) async fn own(
     let ending = if keep { Ending::Keep } else { Ending::Close };
     own::finish(heads, Some(&route.response_edits), ending, body, &mut text);
     trace.status = own.status;
-    let wrote = write_own(client, &text, trace).await;
+    let wrote = write_own(client, heads, &text, trace).await;
     trace.sent_bytes = body.len() as u64;
     worker.buffers.give_text(text);
     match wrote {
         Wrote::Gone | Wrote::TooSlow => After::Close,
+        Wrote::All if client.io.stream.is_h2() => After::Close,
         Wrote::All if !keep => closing(client, asked && unread == BodyLength::None),
         Wrote::All if discard(client, &mut Decoder::new(unread)).await => After::Keep,
         Wrote::All => After::Linger,
@@ -309,20 +345,32 @@ pub(crate) async fn failure(
     let mut text = worker.buffers.take_text();
     own::finish(heads, edits, ending, &body, &mut text);
     trace.status = heads.answer.status;
-    let wrote = write_own(client, &text, trace).await;
+    let wrote = write_own(client, heads, &text, trace).await;
     trace.sent_bytes = body.len() as u64;
     worker.buffers.give_text(text);
     worker.buffers.give_text(body);
     match wrote {
+        Wrote::All if client.io.stream.is_h2() => After::Close,
         Wrote::All if keep => After::Keep,
         Wrote::All => closing(client, whole && !heads.request.keep_alive),
         Wrote::Gone | Wrote::TooSlow => After::Close,
     }
 }
 
-async fn write_own(client: &mut Client, text: &[u8], trace: &mut Trace) -> Wrote {
+async fn write_own(client: &mut Client, heads: &Heads, text: &[u8], trace: &mut Trace) -> Wrote {
     let deadline = now().after(OWN_ANSWER_TIMEOUT);
-    let wrote = client.io.write(&mut client.timer, text, deadline).await;
+    let begun = match client.io.stream.as_h2() {
+        None => true,
+        Some(stream) => {
+            let ends = if text.is_empty() { Last::Yes } else { Last::No };
+            stream.send_answer(&heads.answer, ends).is_ok()
+        }
+    };
+    let wrote = if begun {
+        client.io.write(&mut client.timer, text, Last::Yes, deadline).await
+    } else {
+        Wrote::Gone
+    };
     trace.ended = Some(now());
     let kind = match wrote {
         Wrote::All => return wrote,

@@ -5,6 +5,7 @@ use crate::client::{Client, Silence};
 use crate::exchange::exchange;
 use crate::handshake::handshake;
 use crate::respond::After;
+use crate::streams::{self, Spoken};
 use crate::worker::Worker;
 use gatehouse_wire::timer::{Timer, now};
 use std::cell::{Cell, OnceCell, RefCell};
@@ -48,8 +49,10 @@ async fn live(worker: Rc<Worker>, room: Rc<Room>) {
             client.timer = room.timer.take();
             let left = stay(&worker, &mut client).await;
             room.timer.set(std::mem::take(&mut client.timer));
-            if left == Left::Idle {
-                present = worker.parking.park(client);
+            match left {
+                Left::Idle => present = worker.parking.park(client),
+                Left::Many => streams::serve(&worker, client),
+                Left::Over => {}
             }
         }
         let mut empty = worker.rooms.empty.borrow_mut();
@@ -78,12 +81,20 @@ impl Room {
 enum Left {
     /// It may carry another exchange.
     Idle,
+    /// It carries many exchanges at once.
+    Many,
     /// It is at its end.
     Over,
 }
 
 /// Runs the exchanges of a connection until it has nothing more to say.
 async fn stay(worker: &Rc<Worker>, client: &mut Client) -> Left {
+    if client.io.stream.is_h2() {
+        if exchange(worker, client).await == After::Reset {
+            client.io.stream.reset_on_close();
+        }
+        return Left::Over;
+    }
     let met = client.silence() != Silence::Handshake;
     if handshake(worker, client).await.is_none() {
         return Left::Over;
@@ -92,6 +103,13 @@ async fn stay(worker: &Rc<Worker>, client: &mut Client) -> Left {
         return Left::Idle;
     }
     while client.awaits_request(worker).await {
+        if client.served == 0 && client.rules().versions.has_http2() {
+            match streams::spoken(client).await {
+                Spoken::Http1 => {}
+                Spoken::Http2 => return Left::Many,
+                Spoken::Neither => return Left::Over,
+            }
+        }
         match exchange(worker, client).await {
             After::Keep => client.since = now(),
             After::Close => return Left::Over,

@@ -2,12 +2,14 @@
 //! own work. Nothing is spawned.
 
 use crate::admit::Admitted;
+use crate::attempts::Lost;
 use crate::client::{Client, ClientIo};
 use crate::client_cert;
 use crate::forwarded;
 use crate::hop::{self, Upgrade};
 use crate::lease::Lease;
 use crate::worker::{Desk, Worker};
+use gatehouse_core::endpoints::EndpointId;
 use gatehouse_core::failure::{Failure, Kind, Step};
 use gatehouse_core::message::{
     BodyLength, Field, Fields, Known, Method, RequestHead, Span, Version, lists_token, path, tokens,
@@ -18,6 +20,7 @@ use gatehouse_core::route::Rewrite;
 use gatehouse_wire::Stream;
 use gatehouse_wire::h1::Decoder;
 use gatehouse_wire::h1::encode::{self, Framing};
+use gatehouse_wire::h2::{Ask, Last, OpenError, Unsendable};
 use gatehouse_wire::pump::{Pump, PumpError, Waits};
 use gatehouse_wire::timer::now;
 use std::task::{Context, Poll};
@@ -30,6 +33,8 @@ const BODY_GRACE: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outbound {
     target: Span,
+    /// Whether the client reads trailers (RFC 9110 section 10.1.4).
+    trailers: bool,
 }
 
 /// Rewrites the head once for all attempts: path, hop-by-hop fields, forwarding fields, edits.
@@ -43,11 +48,14 @@ pub(crate) fn rewrite(
     let path = rewrite_path(worker, head, forward, admitted.route().path_mode)?;
     let target = with_query(head, path);
     let upgrade = keeps_upgrade(head);
+    let trailers = head.fields.all(Known::Te).any(|value| lists_token(value, b"trailers"));
     hop::strip(&mut head.fields, if upgrade { Upgrade::Keep } else { Upgrade::Drop });
     drop_aliases(&mut head.fields, forward);
     forwarded::write(client, &mut head.fields, head.authority);
     client_cert::write(client, &mut head.fields);
-    head.fields.join(Known::Via, b"Via: ", |line| line.extend_from_slice(b"1.1 gatehouse"));
+    let via: &[u8] =
+        if head.version == Version::Http2 { b"2.0 gatehouse" } else { b"1.1 gatehouse" };
+    head.fields.join(Known::Via, b"Via: ", |line| line.extend_from_slice(via));
     forward.request_edits.apply(&mut head.fields);
     if upgrade {
         head.fields.append(b"Connection", b"upgrade");
@@ -55,7 +63,7 @@ pub(crate) fn rewrite(
     if head.body == BodyLength::Chunked {
         head.fields.append(b"Transfer-Encoding", b"chunked");
     }
-    Ok(Outbound { target })
+    Ok(Outbound { target, trailers })
 }
 
 /// The path an endpoint is asked for.
@@ -113,7 +121,7 @@ fn keeps_upgrade(head: &RequestHead) -> bool {
             .any(|name| name.eq_ignore_ascii_case(b"h2c") || name.eq_ignore_ascii_case(b"h2"))
     };
     head.body == BodyLength::None
-        && head.version == Version::Http11
+        && head.version != Version::Http10
         && head.method() == Method::Get
         && head.asks_upgrade()
         && !h2c()
@@ -200,24 +208,40 @@ pub(crate) fn send(
     desk: &mut Desk,
     admitted: &Admitted<'_>,
     outbound: Outbound,
-    lease: &Lease,
+    lease: &mut Lease,
     now: Moment,
-) {
+) -> Result<(), Lost> {
     let Desk { heads, upload, .. } = desk;
     let head = &heads.request;
-    let framing = if head.body == BodyLength::Chunked { Framing::Chunked } else { Framing::Plain };
-    let text = upload.pump.begin(head.body, framing, admitted.body_bytes_max(client));
-    let endpoint = lease.pick().endpoint();
+    let (origin, pick) = lease.parts();
+    let framing = match (head.body, origin.stream.is_h2()) {
+        (_, true) => Framing::Frames,
+        (BodyLength::Chunked, false) => Framing::Chunked,
+        _ => Framing::Plain,
+    };
+    let length = client.io.stream.framed(head.body);
+    let text = upload.pump.begin(length, framing, admitted.body_bytes_max(client));
+    upload.state = UploadState::Active;
+    let endpoint = pick.endpoint();
     let target = head.text(outbound.target);
     let base: &[u8] = if target == b"*" { b"" } else { endpoint.base_path.as_bytes() };
     let own = head.text(head.authority);
     let host = if own.is_empty() { endpoint.authority.as_bytes() } else { own };
-    encode::request(head, base, target, host, text);
+    match origin.stream.as_h2() {
+        None => encode::request(head, base, target, host, text),
+        Some(stream) => {
+            let scheme = "http";
+            let authority = head.fields.get(Known::Host).unwrap_or(host);
+            let trailers = outbound.trailers;
+            let ask = Ask { head, scheme, authority, base, target, trailers };
+            let last = if head.body == BodyLength::None { Last::Yes } else { Last::No };
+            stream.send_request(&ask, last).map_err(|error| unsent(error, pick.id()))?;
+        }
+    }
     let timeouts = &admitted.forward().timeouts;
-    upload.state = UploadState::Active;
     upload.has_body = head.body != BodyLength::None;
     let expects = upload.has_body
-        && head.version == Version::Http11
+        && head.version != Version::Http10
         && head.fields.all(Known::Expect).any(|value| lists_token(value, b"100-continue"));
     upload.patience = expects.then_some(timeouts.first_byte);
     upload.rate_min = client.limits().body_rate_min;
@@ -225,6 +249,20 @@ pub(crate) fn send(
     upload.progress = 0;
     upload.quiet_since = now;
     upload.starved = Duration::ZERO;
+    Ok(())
+}
+
+/// What became of a request that was not sent at all.
+fn unsent(error: OpenError, endpoint: EndpointId) -> Lost {
+    match error {
+        OpenError::Refused => {
+            let failure = Failure::new(Step::Send, Kind::UpstreamRefused);
+            Lost { failure, endpoint: Some(endpoint), intact: true }
+        }
+        OpenError::Unsendable(Unsendable(detail)) => {
+            Lost::for_good(Failure::because(Step::Send, Kind::RewriteInvalid, detail))
+        }
+    }
 }
 
 impl Upload {
@@ -244,7 +282,7 @@ impl Upload {
 
     /// Whether no byte of a body was taken from the client.
     pub fn is_intact(&self) -> bool {
-        !self.has_body || self.pump.source_bytes() == 0 && !self.pump.has_begun()
+        !self.has_body || self.pump.is_untouched()
     }
 
     /// Whether it waits for the client, and so would notice that it is gone.

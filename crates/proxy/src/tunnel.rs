@@ -11,9 +11,10 @@ use crate::respond::After;
 use crate::trace::Trace;
 use crate::worker::{Heads, Worker};
 use gatehouse_core::failure::{Failure, Kind, Step};
-use gatehouse_core::message::Known;
+use gatehouse_core::message::{Known, ResponseHead};
 use gatehouse_core::moment::Moment;
 use gatehouse_wire::h1::encode;
+use gatehouse_wire::h2::{H2Stream, Last, Unsendable};
 use gatehouse_wire::timer::now;
 use gatehouse_wire::tunnel::{Broken, End, Side, Tunnel};
 use std::future::poll_fn;
@@ -55,13 +56,17 @@ pub(crate) async fn switch(
     admitted.route().response_edits.apply(fields);
     fields.append(b"Connection", b"upgrade");
     let mut text = worker.buffers.take_text();
-    encode::response(&heads.answer, &mut text);
-    let wrote = client.io.write(&mut client.timer, &text, now().after(timeouts.idle)).await;
+    match client.io.stream.as_h2() {
+        None => encode::response(&heads.answer, &mut text),
+        Some(stream) => send_connected(stream, &mut heads.answer)?,
+    }
+    let deadline = now().after(timeouts.idle);
+    let wrote = client.io.write(&mut client.timer, &text, Last::No, deadline).await;
     worker.buffers.give_text(text);
     if wrote != Wrote::All {
         return Err(Failure::new(Step::Respond, Kind::ClientGone));
     }
-    trace.status = 101;
+    trace.status = heads.answer.status;
     let carrying =
         Carrying { idle: timeouts.tunnel, until: trace.total_deadline(timeouts), meter: None };
     let mut lease = answered.lease;
@@ -73,6 +78,9 @@ pub(crate) async fn switch(
     }
     // What ends by the gateway's clock ends with all that was said so far: the frames of a
     // WebSocket tell by themselves that there is no more.
+    if let Some(stream) = client.io.stream.as_h2() {
+        stream.shutdown();
+    }
     Ok(After::Close)
 }
 
@@ -124,6 +132,15 @@ pub(crate) async fn carry(
     tunnel.give_back(&worker.pipes);
     (trace.received_bytes, trace.sent_bytes) = carried;
     Carried { outcome, ended_first: tunnel.ended_first() }
+}
+
+/// What a 101 is to a client that came by CONNECT (RFC 8441 section 5.1).
+fn send_connected(stream: &mut H2Stream, answer: &mut ResponseHead) -> Result<(), Failure> {
+    answer.status = 200;
+    answer.fields.remove_named(b"sec-websocket-accept");
+    stream.send_answer(answer, Last::No).map_err(|Unsendable(detail)| {
+        Failure::because(Step::Respond, Kind::UpstreamMalformed, detail)
+    })
 }
 
 fn meaning(broken: Broken) -> Failure {

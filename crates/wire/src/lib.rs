@@ -4,12 +4,14 @@
 //! step that called says what it means. Sockets and timers are named in `socket` and `timer`
 //! alone, so that the driver underneath can change.
 
+mod acceptor;
 pub mod announced;
 mod attend;
 pub mod buffer;
 pub mod client_hello;
 pub mod driver;
 pub mod h1;
+pub mod h2;
 pub mod handover;
 #[cfg(feature = "memory")]
 pub mod memory;

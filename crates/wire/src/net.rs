@@ -1,6 +1,7 @@
 //! Listening and dialling, over the system's network or the tests'.
 
-use crate::socket::{self, Acceptor, Stream};
+use crate::acceptor::Acceptor;
+use crate::socket::{self, Stream};
 use crate::sys;
 use gatehouse_core::address::{Address, Bind};
 use socket2::{Domain, Protocol, Socket, Type};

@@ -4,6 +4,7 @@
 use crate::buffer::Inbox;
 use crate::h1::Decoder;
 use crate::h1::encode::{self, Framing};
+use crate::h2::{H2Stream, Last};
 use crate::socket::Stream;
 use gatehouse_core::message::{BodyLength, Fields};
 use std::io::{self, IoSlice};
@@ -44,6 +45,8 @@ struct Batch {
     consumed: usize,
     suffix: &'static [u8],
     trailers: Vec<u8>,
+    /// Trailers for a stream that has its own form of them.
+    fields: Option<Box<Fields>>,
     written: usize,
 }
 
@@ -61,6 +64,7 @@ impl Batch {
         self.data = 0..0;
         self.consumed = 0;
         self.trailers.clear();
+        self.fields = None;
         self.written = 0;
     }
 }
@@ -141,7 +145,16 @@ impl Pump {
 
     /// Whether any byte was written.
     pub fn has_begun(&self) -> bool {
-        self.progress > self.source
+        self.framing == Framing::Frames || self.progress > self.source
+    }
+
+    /// Whether nothing of the body was taken from its sender.
+    pub fn is_untouched(&self) -> bool {
+        self.source == 0
+            && match self.framing {
+                Framing::Plain | Framing::Chunked => !self.has_begun(),
+                Framing::Frames => self.payload == 0,
+            }
     }
 
     /// Whom a pending pump waits for.
@@ -187,12 +200,13 @@ impl Pump {
             if inbox.is_empty() {
                 inbox.release_if_empty();
                 match ready!(inbox.poll_fill(cx, source)) {
-                    Ok(0) => self.end_of_source()?,
+                    Ok(0) => self.end_of_source(source)?,
                     Ok(count) => {
                         self.progress += count as u64;
                         self.source += count as u64;
+                        self.look_for_end(cx, source, inbox);
                     }
-                    Err(_) => return Poll::Ready(Err(PumpError::Reset)),
+                    Err(error) => return Poll::Ready(Err(broken(&error))),
                 }
             }
             self.load(inbox)?;
@@ -200,12 +214,21 @@ impl Pump {
     }
 
     /// The sender closed: the end of a body that ends so, a cut of any other.
-    fn end_of_source(&mut self) -> Result<(), PumpError> {
+    fn end_of_source(&mut self, source: &mut Stream) -> Result<(), PumpError> {
         if !self.decoder.ends_with_connection() {
             return Err(PumpError::Cut);
         }
-        self.decoder = Decoder::new(BodyLength::None);
+        self.decoder = Decoder::last(0, source.as_h2().and_then(H2Stream::take_trailers));
         Ok(())
+    }
+
+    /// An HTTP/2 stream may have told its end with the bytes that were just read: then they are
+    /// written with the end, not before it.
+    fn look_for_end(&mut self, cx: &mut Context<'_>, source: &mut Stream, inbox: &Inbox) {
+        let Some(stream) = source.as_h2() else { return };
+        if self.decoder.ends_with_connection() && stream.is_drained(cx) {
+            self.decoder = Decoder::last(inbox.bytes().len(), stream.take_trailers());
+        }
     }
 
     /// Makes the next batch of what is in the inbox.
@@ -238,6 +261,8 @@ impl Pump {
                 batch.suffix = b"";
                 last_chunk(size > 0, &trailers, &mut batch.trailers);
             }
+        } else if self.framing == Framing::Frames && decoded.done {
+            batch.fields = self.decoder.take_trailers();
         }
         batch.data = decoded.data;
         batch.consumed = decoded.consumed;
@@ -261,18 +286,38 @@ impl Pump {
         while batch.written < bytes {
             let mut room = [IoSlice::new(&[]); 5];
             let slices = match self.framing {
-                Framing::Plain => unwritten([&self.head, data], batch.written, &mut room),
+                Framing::Plain | Framing::Frames => {
+                    unwritten([&self.head, data], batch.written, &mut room)
+                }
                 Framing::Chunked => {
                     let parts = [&self.head, prefix, data, batch.suffix, &batch.trailers];
                     unwritten(parts, batch.written, &mut room)
                 }
             };
-            match ready!(sink.poll_write_vectored(cx, slices)) {
+            let frames = if self.framing == Framing::Frames { sink.as_h2() } else { None };
+            let wrote = match frames {
+                Some(stream) => {
+                    let last = self.ended && batch.fields.is_none();
+                    let ends = if last { Last::Yes } else { Last::No };
+                    stream.poll_write(cx, slices, ends)
+                }
+                None => sink.poll_write_vectored(cx, slices),
+            };
+            match ready!(wrote) {
                 Ok(0) | Err(_) => return Poll::Ready(Err(PumpError::Sink)),
                 Ok(count) => {
                     batch.written += count;
                     self.progress += count as u64;
                 }
+            }
+        }
+        if self.framing == Framing::Frames
+            && self.ended
+            && let Some(stream) = sink.as_h2()
+        {
+            match &batch.fields {
+                Some(trailers) => stream.send_trailers(trailers).map_err(|_| PumpError::Sink)?,
+                None => stream.shutdown(),
             }
         }
         inbox.consume(batch.consumed);
@@ -302,6 +347,15 @@ fn unwritten<'a, 'b, const N: usize>(
         }
     }
     &room[..used]
+}
+
+/// Why a sender cannot be read any more.
+fn broken(error: &io::Error) -> PumpError {
+    match error.kind() {
+        // Of an HTTP/2 stream.
+        io::ErrorKind::InvalidData => PumpError::Malformed("its trailers cannot be passed on"),
+        _ => PumpError::Reset,
+    }
 }
 
 /// The last chunk and the trailer section behind it.

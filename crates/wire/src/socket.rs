@@ -1,10 +1,12 @@
 //! The streams and listening sockets of the process, as this thread's driver knows them.
 
-use crate::driver::{self, Hushed, Registration};
+use crate::driver::Registration;
+use crate::h2::{H2Stream, Last};
 use crate::ready::{Direction, Trigger};
 use crate::tls::{Facts, TlsStream};
+use gatehouse_core::message::BodyLength;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, Shutdown, SocketFlags, acceptfrom_with, recv, shutdown};
+use rustix::net::{RecvFlags, Shutdown, recv, shutdown};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -24,6 +26,8 @@ pub enum Stream {
     Tls(Box<TlsStream>),
     /// None any more: a handshake took it and failed. Whatever is tried fails.
     Gone,
+    /// One stream of an HTTP/2 connection: its body's bytes. Heads and trailers go beside them.
+    H2(Box<H2Stream>),
     /// The tests' network.
     #[cfg(feature = "memory")]
     Memory(crate::memory::MemoryStream),
@@ -39,6 +43,30 @@ pub enum Probe {
 }
 
 impl Stream {
+    /// How a decoder finds the end of a body of this length on this stream: HTTP/2 tells it beside
+    /// the bytes.
+    pub fn framed(&self, length: BodyLength) -> BodyLength {
+        match (self, length) {
+            (Stream::H2(_), BodyLength::Known(_) | BodyLength::Chunked) => BodyLength::UntilClose,
+            _ => length,
+        }
+    }
+
+    /// Whether this is one stream of an HTTP/2 connection.
+    pub fn is_h2(&self) -> bool {
+        matches!(self, Stream::H2(_))
+    }
+
+    /// The HTTP/2 stream this is, if it is one.
+    pub fn as_h2(&mut self) -> Option<&mut H2Stream> {
+        match self {
+            Stream::H2(stream) => Some(stream),
+            Stream::Tcp(_) | Stream::Unix(_) | Stream::Tls(_) | Stream::Gone => None,
+            #[cfg(feature = "memory")]
+            Stream::Memory(_) => None,
+        }
+    }
+
     /// Waits until a read would not block: bytes, the end or an error are there.
     ///
     /// # Errors
@@ -50,6 +78,7 @@ impl Stream {
             }
             Stream::Tls(stream) => stream.poll_read_ready(cx),
             Stream::Gone => Poll::Ready(Ok(())),
+            Stream::H2(stream) => stream.poll_read_ready(cx),
             #[cfg(feature = "memory")]
             Stream::Memory(stream) => stream.poll_read_ready(cx),
         }
@@ -64,6 +93,7 @@ impl Stream {
             Stream::Tcp(socket) | Stream::Unix(socket) => socket.poll_read(cx, room),
             Stream::Tls(stream) => stream.poll_read(cx, room),
             Stream::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+            Stream::H2(stream) => stream.poll_read(cx, room),
             #[cfg(feature = "memory")]
             Stream::Memory(stream) => stream.poll_read(cx, room),
         }
@@ -82,6 +112,7 @@ impl Stream {
             Stream::Tcp(socket) | Stream::Unix(socket) => socket.poll_write(cx, slices),
             Stream::Tls(stream) => stream.poll_write_vectored(cx, slices),
             Stream::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+            Stream::H2(stream) => stream.poll_write(cx, slices, Last::No),
             #[cfg(feature = "memory")]
             Stream::Memory(stream) => stream.poll_write_vectored(cx, slices),
         }
@@ -95,7 +126,7 @@ impl Stream {
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Stream::Tls(stream) => stream.poll_flush(cx),
-            Stream::Tcp(_) | Stream::Unix(_) | Stream::Gone => Poll::Ready(Ok(())),
+            Stream::Tcp(_) | Stream::Unix(_) | Stream::H2(_) | Stream::Gone => Poll::Ready(Ok(())),
             #[cfg(feature = "memory")]
             Stream::Memory(_) => Poll::Ready(Ok(())),
         }
@@ -105,6 +136,7 @@ impl Stream {
     pub fn tls(&self) -> Option<&Facts> {
         match self {
             Stream::Tls(stream) => stream.facts(),
+            Stream::H2(stream) => stream.tls(),
             Stream::Tcp(_) | Stream::Unix(_) | Stream::Gone => None,
             #[cfg(feature = "memory")]
             Stream::Memory(_) => None,
@@ -125,7 +157,9 @@ impl Stream {
             Stream::Tcp(socket) | Stream::Unix(socket) => {
                 socket.poll_with(cx, Direction::Read, &mut call)
             }
-            Stream::Tls(_) | Stream::Gone => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
+            Stream::Tls(_) | Stream::H2(_) | Stream::Gone => {
+                Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
+            }
             #[cfg(feature = "memory")]
             Stream::Memory(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
         }
@@ -144,7 +178,9 @@ impl Stream {
             Stream::Tcp(socket) | Stream::Unix(socket) => {
                 socket.poll_with(cx, Direction::Write, &mut call)
             }
-            Stream::Tls(_) | Stream::Gone => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
+            Stream::Tls(_) | Stream::H2(_) | Stream::Gone => {
+                Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
+            }
             #[cfg(feature = "memory")]
             Stream::Memory(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
         }
@@ -178,7 +214,7 @@ impl Stream {
                 SocketAddr::try_from(own).ok()
             }
             Stream::Tls(stream) => stream.beneath().local_address(),
-            Stream::Unix(_) | Stream::Gone => None,
+            Stream::Unix(_) | Stream::H2(_) | Stream::Gone => None,
             #[cfg(feature = "memory")]
             Stream::Memory(_) => Some(SocketAddr::from(([192, 0, 2, 80], 80))),
         }
@@ -195,6 +231,10 @@ impl Stream {
             }
             Stream::Tls(stream) => stream.poll_shutdown(cx),
             Stream::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+            Stream::H2(stream) => {
+                stream.shutdown();
+                Poll::Ready(Ok(()))
+            }
             #[cfg(feature = "memory")]
             Stream::Memory(stream) => {
                 stream.shutdown();
@@ -214,6 +254,7 @@ impl Stream {
             }
             Stream::Unix(_) | Stream::Gone => {}
             Stream::Tls(stream) => stream.reset_on_close(),
+            Stream::H2(stream) => stream.reset(),
             #[cfg(feature = "memory")]
             Stream::Memory(stream) => stream.reset(),
         }
@@ -225,7 +266,7 @@ impl Stream {
         match self {
             Stream::Tcp(socket) | Stream::Unix(socket) => socket.registration.park(number),
             Stream::Tls(stream) => stream.park(number),
-            Stream::Gone => Poll::Ready(()),
+            Stream::Gone | Stream::H2(_) => Poll::Ready(()),
             #[cfg(feature = "memory")]
             Stream::Memory(stream) => stream.park(number),
         }
@@ -236,7 +277,7 @@ impl Stream {
         match self {
             Stream::Tcp(socket) | Stream::Unix(socket) => socket.registration.unpark(),
             Stream::Tls(stream) => stream.unpark(),
-            Stream::Gone => {}
+            Stream::Gone | Stream::H2(_) => {}
             #[cfg(feature = "memory")]
             Stream::Memory(_) => {}
         }
@@ -247,7 +288,7 @@ impl Stream {
         match self {
             Stream::Tcp(socket) | Stream::Unix(socket) => socket.registration.doubt(),
             Stream::Tls(stream) => stream.doubt(),
-            Stream::Gone => {}
+            Stream::Gone | Stream::H2(_) => {}
             #[cfg(feature = "memory")]
             Stream::Memory(_) => {}
         }
@@ -268,6 +309,8 @@ impl Stream {
             }
             Stream::Tls(stream) => stream.glance(),
             Stream::Gone => Probe::Stale,
+            // It is never kept: its connection is.
+            Stream::H2(_) => Probe::Stale,
             #[cfg(feature = "memory")]
             Stream::Memory(stream) => stream.probe(),
         }
@@ -279,6 +322,7 @@ impl Stream {
             Stream::Tcp(socket) | Stream::Unix(socket) => probe_socket(socket.descriptor.as_fd()),
             Stream::Tls(stream) => stream.probe(),
             Stream::Gone => Probe::Stale,
+            Stream::H2(_) => Probe::Stale,
             #[cfg(feature = "memory")]
             Stream::Memory(stream) => stream.probe(),
         }
@@ -302,7 +346,7 @@ pub struct Connected {
 
 impl Connected {
     /// Registers a connected socket that does not block with this thread's driver.
-    fn new(descriptor: OwnedFd) -> io::Result<Connected> {
+    pub(crate) fn new(descriptor: OwnedFd) -> io::Result<Connected> {
         let registration = Registration::new(descriptor.as_fd(), Trigger::Edge)?;
         Ok(Connected { descriptor, registration })
     }
@@ -360,86 +404,6 @@ impl Connected {
                 Err(Errno::AGAIN) => self.registration.blocked(Direction::Write),
                 Err(Errno::INTR) => {}
                 Err(error) => return Poll::Ready(Err(error.into())),
-            }
-        }
-    }
-}
-
-/// Connections taken at once at most, before everything else has its turn.
-const BURST_MAX: u32 = 32;
-
-/// A listening socket registered with this thread's driver.
-#[derive(Debug)]
-pub struct Acceptor {
-    descriptor: OwnedFd,
-    registration: Registration,
-    /// Connections to take this time, and how many of them are left.
-    burst: u32,
-    left: u32,
-    /// The driver's turn in which the last burst ended with more to come.
-    full_at: Option<u32>,
-    hushed: bool,
-}
-
-impl Acceptor {
-    /// Registers a bound and listening socket.
-    ///
-    /// # Errors
-    /// What the driver says.
-    pub fn new(listener: impl Into<OwnedFd>) -> io::Result<Acceptor> {
-        let descriptor = listener.into();
-        rustix::io::ioctl_fionbio(&descriptor, true)?;
-        let registration = Registration::new(descriptor.as_fd(), Trigger::Level)?;
-        Ok(Acceptor { descriptor, registration, burst: 1, left: 1, full_at: None, hushed: false })
-    }
-
-    /// Takes the next connection; the address is `None` for a UNIX socket.
-    ///
-    /// # Errors
-    /// What `accept` says: for this one connection, or of the process (no descriptors left).
-    pub fn poll_accept(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<(Stream, Option<SocketAddr>)>> {
-        if std::mem::take(&mut self.hushed) {
-            self.registration.hush(self.descriptor.as_fd(), Hushed::No)?;
-        }
-        loop {
-            ready!(self.registration.poll_ready(cx, Direction::Read));
-            if self.left == 0 {
-                // The kernel says again whether more are waiting; asking it now would fail as
-                // often as not.
-                self.full_at = Some(driver::turns());
-                self.left = self.burst;
-                self.registration.blocked(Direction::Read);
-                continue;
-            }
-            if self.full_at.take().is_some_and(|turn| driver::turns().wrapping_sub(turn) == 1) {
-                self.burst = (self.burst * 2).min(BURST_MAX);
-                self.left = self.burst;
-            }
-            match acceptfrom_with(&self.descriptor, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
-                Ok((taken, peer)) => {
-                    self.left -= 1;
-                    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
-                    let taken = Connected::new(taken)?;
-                    return Poll::Ready(Ok(match peer {
-                        Some(_) => (Stream::Tcp(taken), peer),
-                        None => (Stream::Unix(taken), None),
-                    }));
-                }
-                Err(Errno::AGAIN) => {
-                    self.burst = (self.burst - self.left).max(1);
-                    self.left = self.burst;
-                    self.registration.blocked(Direction::Read);
-                }
-                Err(Errno::INTR) => {}
-                Err(error) => {
-                    // What is still queued would be told of all the while that nobody asks.
-                    self.hushed = true;
-                    self.registration.hush(self.descriptor.as_fd(), Hushed::Yes)?;
-                    return Poll::Ready(Err(error.into()));
-                }
             }
         }
     }

@@ -39,7 +39,8 @@ fn keys(heading: &str) -> String {
 #[test]
 fn documented_defaults_are_those_of_the_data_plane() {
     let text = format!(
-        "[listeners.web]\nbind = \":80\"\ntls = {{ cert = \"a\", key = \"b\" }}\n\
+        "[listeners.web]\nbind = \":80\"\nprotocols = [\"h1\", \"h2\"]\n\
+         tls = {{ cert = \"a\", key = \"b\" }}\n\
          limits = {{ {} }}\n[[routes]]\ntimeout = {{ {} }}\n\
          upstream = {{ endpoints = [\"a:1\"], retry = {{ {} }}, keepalive = {{ {} }} }}\n",
         keys("[listeners.NAME.limits]"),

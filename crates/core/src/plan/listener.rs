@@ -20,6 +20,8 @@ pub struct ClientLimits {
     pub target_bytes_max: u32,
     /// Bytes of a request body; `None` is no limit.
     pub body_bytes_max: Option<u64>,
+    /// Requests under way at once on one connection of HTTP/2.
+    pub streams_max: u32,
     /// Connections open at once; one more is closed as it comes.
     pub connections_max: u32,
     /// From accept to the end of a TLS handshake.
@@ -42,6 +44,7 @@ impl Default for ClientLimits {
             fields_max: 100,
             target_bytes_max: 8 * 1024,
             body_bytes_max: None,
+            streams_max: 100,
             connections_max: 20_000,
             tls_handshake_timeout: Duration::from_secs(10),
             connection_rate: None,
@@ -49,6 +52,30 @@ impl Default for ClientLimits {
             idle_timeout: Duration::from_secs(60),
             body_rate_min: 128,
         }
+    }
+}
+
+/// Which versions of HTTP a listener's clients may speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HttpVersions {
+    /// HTTP/1.1 and HTTP/1.0.
+    #[default]
+    Http1,
+    /// HTTP/2: in clear text a client has to know it before.
+    Http2,
+    /// Both: TLS settles which, the first bytes do in clear text.
+    Both,
+}
+
+impl HttpVersions {
+    /// Whether HTTP/1.1 is among them.
+    pub const fn has_http1(self) -> bool {
+        matches!(self, HttpVersions::Http1 | HttpVersions::Both)
+    }
+
+    /// Whether HTTP/2 is among them.
+    pub const fn has_http2(self) -> bool {
+        matches!(self, HttpVersions::Http2 | HttpVersions::Both)
     }
 }
 
@@ -119,6 +146,8 @@ pub struct ListenerPlan {
     pub announced: Announced,
     /// Whose forwarding fields, and whose PROXY headers, are believed.
     pub trusted_proxies: Vec<Cidr>,
+    /// What its clients may speak.
+    pub versions: HttpVersions,
     /// What its clients may cost.
     pub limits: ClientLimits,
 }

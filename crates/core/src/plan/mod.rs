@@ -13,7 +13,9 @@ mod upstream;
 pub use crate::address::{Address, Bind};
 pub use changes::{Changes, Sorted};
 pub use edits::{Edits, FieldEdit};
-pub use listener::{Announced, Carries, Cidr, ClientLimits, ListenerId, ListenerPlan, Transport};
+pub use listener::{
+    Announced, Carries, Cidr, ClientLimits, HttpVersions, ListenerId, ListenerPlan, Transport,
+};
 pub use route::{
     Action, Forward, PathMode, Redirect, Respond, RouteId, RoutePlan, Split, Target, Template,
     TemplateFacts, TemplateFault, Timeouts,

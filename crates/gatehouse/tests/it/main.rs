@@ -15,6 +15,7 @@ mod framing_bodies;
 mod framing_heads;
 mod front;
 mod health;
+mod http2;
 mod json;
 mod listeners;
 mod load;

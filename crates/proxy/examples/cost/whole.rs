@@ -5,9 +5,9 @@ use crate::heads::{ANSWER, ANSWER_BODY_BYTES, BROWSER};
 use gatehouse_core::address::{Address, Bind};
 use gatehouse_core::endpoints::{Endpoint, Endpoints, Standing};
 use gatehouse_core::plan::{
-    Action, Announced, Balance, Carries, ClientLimits, Edits, EndpointSpec, Forward, ListenerPlan,
-    LogFormat, PathMode, Plan, PlanParts, RoutePlan, Target, Timeouts, Transport, UpstreamId,
-    UpstreamPlan,
+    Action, Announced, Balance, Carries, ClientLimits, Edits, EndpointSpec, Forward, HttpVersions,
+    ListenerPlan, LogFormat, PathMode, Plan, PlanParts, RoutePlan, Target, Timeouts, Transport,
+    UpstreamId, UpstreamPlan,
 };
 use gatehouse_core::route::{ListenerSet, PathRule, Rewrite, RouteRule};
 use gatehouse_core::vitals::UpstreamVitals;
@@ -145,6 +145,7 @@ fn plan(access_log: bool) -> Option<Plan> {
         bind: Bind::Ip(GATEWAY.into()),
         transport: Transport::Clear,
         trusted_proxies: vec![],
+        versions: HttpVersions::default(),
         limits: ClientLimits::default(),
     };
     let parts = PlanParts {

@@ -5,9 +5,9 @@ use gatehouse_core::address::{Address, Bind};
 use gatehouse_core::endpoints::{Endpoint, Endpoints, Standing};
 use gatehouse_core::message::MethodSet;
 use gatehouse_core::plan::{
-    Action, Announced, Balance, Carries, ClientLimits, Edits, EndpointSpec, Forward, Keepalive,
-    ListenerPlan, LogFormat, PathMode, Plan, PlanParts, ProxyVersion, Retry, Ring, RoutePlan,
-    Speaks, Target, Timeouts, Transport, UpstreamId, UpstreamPlan,
+    Action, Announced, Balance, Carries, ClientLimits, Edits, EndpointSpec, Forward, HttpVersions,
+    Keepalive, ListenerPlan, LogFormat, PathMode, Plan, PlanParts, ProxyVersion, Retry, Ring,
+    RoutePlan, Speaks, Target, Timeouts, Transport, UpstreamId, UpstreamPlan,
 };
 use gatehouse_core::route::{HostRule, ListenerSet, PathRule, Rewrite, RouteRule};
 use gatehouse_core::vitals::UpstreamVitals;
@@ -41,6 +41,7 @@ pub struct Setup {
     pub carries: Carries,
     pub announced: Announced,
     pub announce: Option<ProxyVersion>,
+    pub versions: HttpVersions,
 }
 
 impl Default for Setup {
@@ -63,6 +64,7 @@ impl Default for Setup {
             carries: Carries::Http,
             announced: Announced::No,
             announce: None,
+            versions: HttpVersions::Both,
         }
     }
 }
@@ -129,6 +131,7 @@ fn plan(setup: Setup) -> Plan {
             carries: setup.carries,
             announced: setup.announced,
             trusted_proxies: setup.trusted,
+            versions: setup.versions,
             limits: setup.limits,
         }],
         rules: vec![RouteRule {

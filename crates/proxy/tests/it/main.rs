@@ -8,6 +8,7 @@ mod draining;
 mod forwarding;
 mod framing;
 mod fuzzing;
+mod h2;
 mod interim;
 mod limits;
 mod logging;

@@ -94,6 +94,17 @@ impl Talk {
         std::mem::replace(&mut self.held, rest)
     }
 
+    /// Hears this many bytes, which need not be text; `None` where the connection ends first.
+    pub async fn hear_raw_some(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.held.len() < count {
+            if !matches!(self.read().await, Some(1..)) {
+                return None;
+            }
+        }
+        let rest = self.held.split_off(count);
+        Some(std::mem::replace(&mut self.held, rest))
+    }
+
     /// Hears a line however it ends; `None` where the connection ends first.
     pub async fn hear_line(&mut self) -> Option<String> {
         let mut count = 0;

@@ -78,6 +78,12 @@ impl Decoder {
         Decoder { state, trailers: None }
     }
 
+    /// A decoder of the last `left` bytes of a body that ends with these trailers.
+    pub(crate) fn last(left: usize, trailers: Option<Box<Fields>>) -> Decoder {
+        let state = if left > 0 { State::Length(left as u64) } else { State::Done };
+        Decoder { state, trailers }
+    }
+
     /// Whether the body has ended.
     pub fn is_done(&self) -> bool {
         matches!(self.state, State::Done)
@@ -228,6 +234,14 @@ fn parse_trailers(text: &[u8]) -> Result<Box<Fields>, BodyError> {
         Err(FieldFault::TooMany) => return Err(BodyError("too many fields")),
         Err(FieldFault::Malformed(detail)) => return Err(BodyError(detail)),
     }
+    if !may_trail(&trailers) {
+        return Err(BodyError("a trailer carries a field that belongs in the head"));
+    }
+    Ok(trailers)
+}
+
+/// Whether no field frames, routes or authenticates.
+pub(crate) fn may_trail(trailers: &Fields) -> bool {
     let forbidden = [
         Known::TransferEncoding,
         Known::ContentLength,
@@ -246,10 +260,7 @@ fn parse_trailers(text: &[u8]) -> Result<Box<Fields>, BodyError> {
         Known::XForwardedHost,
         Known::XForwardedOther,
     ];
-    if forbidden.into_iter().any(|known| trailers.has(known)) {
-        return Err(BodyError("a trailer carries a field that belongs in the head"));
-    }
-    Ok(trailers)
+    !forbidden.into_iter().any(|known| trailers.has(known))
 }
 
 #[cfg(test)]

@@ -10,6 +10,9 @@ pub enum Framing {
     Plain,
     /// Chunked.
     Chunked,
+    /// As DATA of an HTTP/2 stream, on which the head was sent already; the stream itself marks
+    /// the end.
+    Frames,
 }
 
 /// Appends a request head: method, `base` and `target` as one, `host` where the fields have none,
@@ -40,7 +43,7 @@ pub fn response(head: &ResponseHead, out: &mut Vec<u8>) {
 pub fn status_line(status: u16, reason: &[u8], version: Version, out: &mut Vec<u8>) {
     out.extend_from_slice(match version {
         Version::Http10 => b"HTTP/1.0 ",
-        Version::Http11 => b"HTTP/1.1 ",
+        Version::Http11 | Version::Http2 => b"HTTP/1.1 ",
     });
     let digit = |value: u16| b'0' + (value % 10) as u8;
     out.extend_from_slice(&[digit(status / 100), digit(status / 10), digit(status), b' ']);

@@ -6,7 +6,7 @@ pub(crate) mod fields;
 pub mod request;
 pub mod response;
 mod scan;
-mod target;
+pub(crate) mod target;
 
 use gatehouse_core::message::{Fields, Known};
 

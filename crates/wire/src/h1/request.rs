@@ -234,7 +234,7 @@ fn judge_framing(head: &mut RequestHead) -> Result<(), ReadError> {
     }
     let asks = |token| fields.all(Known::Connection).any(|value| lists_token(value, token));
     head.keep_alive = match head.version {
-        Version::Http11 => !(fields.has(Known::Connection) && asks(b"close")),
+        Version::Http11 | Version::Http2 => !(fields.has(Known::Connection) && asks(b"close")),
         Version::Http10 => fields.has(Known::Connection) && asks(b"keep-alive") && !asks(b"close"),
     };
     Ok(())

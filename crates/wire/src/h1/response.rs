@@ -30,6 +30,8 @@ pub enum AnswerError {
     Ambiguous(&'static str),
     /// The head has too many bytes or fields.
     TooLarge,
+    /// The origin has said that it did nothing about the request (HTTP/2 only).
+    Unprocessed,
 }
 
 /// Reads a head into `head` from what is in the inbox and what comes. `scanned` starts at 0 and
@@ -187,7 +189,7 @@ fn judge_framing(head: &mut ResponseHead, asked: Method) -> Result<(), AnswerErr
     }
     let asks = |token| fields.all(Known::Connection).any(|value| lists_token(value, token));
     let kept = match head.version {
-        Version::Http11 => !(fields.has(Known::Connection) && asks(b"close")),
+        Version::Http11 | Version::Http2 => !(fields.has(Known::Connection) && asks(b"close")),
         Version::Http10 => fields.has(Known::Connection) && asks(b"keep-alive") && !asks(b"close"),
     };
     head.keep_alive = kept && head.body != BodyLength::UntilClose;

@@ -58,6 +58,36 @@ pub(super) fn judge(head: &mut RequestHead, target: Target) -> Result<(), ReadEr
     Ok(())
 }
 
+/// What HTTP/2 has in place of a request line (RFC 9113 section 8.3.1): a path, or `*`, and an
+/// authority, which `Host` may repeat or stand in for.
+pub(crate) fn judge_parts(
+    head: &mut RequestHead,
+    target: Span,
+    authority: Option<Span>,
+) -> Result<(), ReadError> {
+    let from_host =
+        head.fields.only(Known::Host).map_err(|_| ReadError::Host("host more than once"))?;
+    let Some(named) = authority.or(from_host) else {
+        return Err(ReadError::Host("the authority is missing"));
+    };
+    let bytes = head.fields.bytes();
+    let host = Authority::of(named.of(bytes), named)
+        .ok_or(ReadError::Host("the authority is no name or address with an optional port"))?;
+    if from_host.is_some_and(|own| !own.of(bytes).eq_ignore_ascii_case(named.of(bytes))) {
+        return Err(ReadError::Host("host and the authority disagree"));
+    }
+    let text = target.of(bytes);
+    let star = text == b"*" && head.method() == Method::Options;
+    if !(star || text.starts_with(b"/")) || text.iter().any(|byte| matches!(byte, 0..=b' ' | 0x7f))
+    {
+        return Err(ReadError::Malformed("the path is not a path"));
+    }
+    split_query(head, target, !star);
+    note_host(head, host);
+    judge_path(head, star);
+    Ok(())
+}
+
 /// `http://host/path`: the target's host is the host, and `Host` must say the same.
 fn absolute_form(
     head: &mut RequestHead,

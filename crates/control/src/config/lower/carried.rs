@@ -24,8 +24,8 @@ const OF_REQUESTS: [&str; 11] = [
 ];
 
 /// What requests may cost.
-const LIMITS_OF_REQUESTS: [&str; 6] =
-    ["head-bytes", "fields", "target-bytes", "body-bytes", "idle-timeout", "body-rate"];
+const LIMITS_OF_REQUESTS: [&str; 7] =
+    ["head-bytes", "fields", "target-bytes", "body-bytes", "streams", "idle-timeout", "body-rate"];
 
 /// An upstream as it was written, until it is known what its routes carry.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@ use super::super::units;
 use super::merge::Merged;
 use super::{Fault, Lower};
 use gatehouse_core::plan::{
-    Announced, Bind, Carries, Cidr, ClientLimits, ListenerId, ListenerPlan, Transport,
+    Announced, Bind, Carries, Cidr, ClientLimits, HttpVersions, ListenerId, ListenerPlan, Transport,
 };
 use gatehouse_core::rate::Rate;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -33,7 +33,9 @@ impl Lower<'_> {
             let announced = self.announced(table, &bind);
             let trusted_proxies = self.ranges(table);
             let limits = self.limits(table.table("limits"));
-            let tls = self.listener_tls(table, carries);
+            let versions = self.versions(table);
+            self.streams_that_cannot_apply(table, carries, versions);
+            let tls = self.listener_tls(table, carries, versions);
             let transport = if tls.is_some() { Transport::Tls } else { Transport::Clear };
             self.handshake_that_cannot_apply(table, transport);
             self.tls.listeners.push(tls);
@@ -45,6 +47,7 @@ impl Lower<'_> {
                 carries,
                 announced,
                 trusted_proxies,
+                versions,
                 limits,
             });
         }
@@ -153,6 +156,39 @@ impl Lower<'_> {
         None
     }
 
+    /// What is spoken there. The list has words that the schema knows, and may be empty.
+    fn versions(&mut self, table: &Table) -> HttpVersions {
+        let Some(entry) = table.entry("protocols") else { return HttpVersions::default() };
+        let words: Vec<&str> = table.texts("protocols").map(|text| text.text).collect();
+        match (words.contains(&"h1"), words.contains(&"h2")) {
+            (true, false) => HttpVersions::Http1,
+            (false, true) => HttpVersions::Http2,
+            (true, true) => HttpVersions::Both,
+            (false, false) if words.contains(&"tcp") => HttpVersions::default(),
+            (false, false) => {
+                let place = entry.item.place;
+                self.fault(
+                    place,
+                    Fault::bad("a listener that speaks nothing").hint("write [\"h1\"]"),
+                );
+                HttpVersions::default()
+            }
+        }
+    }
+
+    /// Streams are HTTP/2's.
+    fn streams_that_cannot_apply(&mut self, table: &Table, carries: Carries, of: HttpVersions) {
+        let limits = table.table("limits");
+        if let Some(entry) = limits.and_then(|limits| limits.entry("streams"))
+            && carries == Carries::Http
+            && !of.has_http2()
+        {
+            let reason = "`streams` does not apply to a listener without HTTP/2";
+            let hint = "add \"h2\" to its `protocols`, or take it out";
+            self.error_hint(Kind::NotApplicable, entry.place, reason, hint);
+        }
+    }
+
     fn ranges(&mut self, table: &Table) -> Vec<Cidr> {
         let mut ranges = Vec::new();
         for Text { text, place } in table.texts("trusted-proxies") {
@@ -176,6 +212,7 @@ impl Lower<'_> {
             target_bytes_max: table.bytes("target-bytes").map_or(usual.target_bytes_max, small),
             body_bytes_max: table.bytes("body-bytes"),
             connection_rate: self.connection_rate(table),
+            streams_max: table.count("streams").map_or(usual.streams_max, small),
             connections_max: table.count("connections").map_or(usual.connections_max, small),
             tls_handshake_timeout: table
                 .duration("tls-handshake-timeout")

@@ -5,7 +5,7 @@ use super::super::source::Place;
 use super::super::tls::{CertificateSpec, ClientCert, FileSpec, ListenerTls, Trust, UpstreamTls};
 use super::super::tree::{Table, Text, Value};
 use super::Lower;
-use gatehouse_core::plan::{Carries, EndpointSpec};
+use gatehouse_core::plan::{Carries, EndpointSpec, HttpVersions};
 use gatehouse_wire::tls::{MinVersion, ServerId, suite_named};
 use std::sync::Arc;
 
@@ -15,12 +15,16 @@ const CERTIFICATES_MAX: usize = 10_000;
 /// What HTTP/1.1 is called in ALPN (RFC 7301 section 6).
 const HTTP_1_1: &str = "http/1.1";
 
+/// What HTTP/2 is (RFC 9113 section 3.2).
+const HTTP_2: &str = "h2";
+
 impl Lower<'_> {
     /// A listener's certificates, where it has any.
     pub(super) fn listener_tls(
         &mut self,
         listener: &Table,
         carries: Carries,
+        versions: HttpVersions,
     ) -> Option<ListenerTls> {
         let entry = listener.entry("tls")?;
         let tables: Vec<&Table> = listener.tables("tls").collect();
@@ -34,9 +38,11 @@ impl Lower<'_> {
         }
         let certificates = tables.into_iter().filter_map(|table| self.certificate(table)).collect();
         // A client of TCP may name a protocol that nobody here knows: that is not refused.
-        let protocols = match carries {
-            Carries::Http => vec![HTTP_1_1],
-            Carries::Tcp => Vec::new(),
+        let protocols = match (carries, versions) {
+            (Carries::Tcp, _) => Vec::new(),
+            (Carries::Http, HttpVersions::Http1) => vec![HTTP_1_1],
+            (Carries::Http, HttpVersions::Http2) => vec![HTTP_2],
+            (Carries::Http, HttpVersions::Both) => vec![HTTP_2, HTTP_1_1],
         };
         Some(ListenerTls { certificates, protocols })
     }

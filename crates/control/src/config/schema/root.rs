@@ -144,7 +144,11 @@ static LISTENER: Section = Section {
 
 const PROTOCOLS: &[Word] = &[
     word("h1", "HTTP/1.1 and HTTP/1.0, WebSocket included."),
-    later_word("h2"),
+    word(
+        "h2",
+        "HTTP/2: agreed on with TLS, by prior knowledge in clear text. gRPC and WebSocket (RFC \
+         8441) included.",
+    ),
     later_word("h3"),
     word("tcp", "Raw bytes, whatever they are; alone. See `[[routes]]` for what becomes of them."),
 ];
@@ -185,6 +189,14 @@ const LIMIT_KEYS: &[Key] = &[
         "Bytes of a request body; more are answered 413. A route's own `body-bytes` goes before.",
     )
     .otherwise("no limit"),
+    key(
+        "streams",
+        Shape::Count { min: 1, max: 1_000 },
+        "250",
+        "Requests under way at once on one connection of HTTP/2; one more is refused, to be tried \
+         again.",
+    )
+    .default("100"),
     key(
         "connections",
         Shape::Count { min: 1, max: 10_000_000 },
