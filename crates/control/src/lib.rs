@@ -9,6 +9,7 @@ pub mod gateway;
 mod health;
 pub mod registry;
 pub mod resolver;
+mod same;
 mod steer;
 mod succession;
 pub mod supervisor;

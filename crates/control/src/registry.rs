@@ -6,6 +6,7 @@
 
 use crate::health::judge::{Judged, Kept, Whole, judge};
 use crate::resolver::{Name, names};
+use crate::same::same_list;
 use gatehouse_core::address::Address;
 use gatehouse_core::chance::Chance;
 use gatehouse_core::endpoints::{Endpoint, Endpoints, Standing};
@@ -394,38 +395,6 @@ impl Upstream {
 /// Whether an exchange or a connection counts in these.
 fn is_busy(vitals: &EndpointVitals) -> bool {
     vitals.in_flight() > 0 || vitals.connections() > 0
-}
-
-/// Whether two lists would be balanced over in the same way and dialled at the same places.
-fn same_list(old: &[Endpoint], new: &[Endpoint]) -> bool {
-    old.len() == new.len() && old.iter().zip(new).all(|(old, new)| same_endpoint(old, new))
-}
-
-fn same_endpoint(old: &Endpoint, new: &Endpoint) -> bool {
-    let Endpoint {
-        text,
-        address,
-        authority,
-        tls,
-        base_path,
-        weight,
-        connections_max,
-        backup,
-        standing,
-        warmth,
-        vitals,
-    } = new;
-    *text == old.text
-        && *address == old.address
-        && *authority == old.authority
-        && *tls == old.tls
-        && *base_path == old.base_path
-        && *weight == old.weight
-        && *connections_max == old.connections_max
-        && *backup == old.backup
-        && *standing == old.standing
-        && *warmth == old.warmth
-        && Arc::ptr_eq(vitals, &old.vitals)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What a service manager hands a process and wants to hear of it, by systemd's conventions:
 //! listening sockets by name (sd_listen_fds(3)), and a word when it serves and when it ends
-//! (sd_notify(3)). A process that follows another is handed its sockets instead, and tells that one.
+//! (sd_notify(3)). A process that follows another is handed its sockets instead, and tells that
+//! one.
 //! Never here: what a socket is used for.
 
 use crate::config::Env;

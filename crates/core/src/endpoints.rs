@@ -196,8 +196,8 @@ impl Endpoints {
 
     /// Chooses an endpoint and takes a place in flight on it; whoever asked gives the place back
     /// with [`EndpointVitals::leave`], and counts the request in and out of the upstream with
-    /// [`UpstreamVitals::try_enter`] and [`UpstreamVitals::leave`]: a bounded load is a share of that.
-    /// Untried primaries first, then untried backups, then tried ones.
+    /// [`UpstreamVitals::try_enter`] and [`UpstreamVitals::leave`]: a bounded load is a share of
+    /// that. Untried primaries first, then untried backups, then tried ones.
     ///
     /// # Errors
     /// [`NoPick`] where there is nobody, or nobody with room.

@@ -59,8 +59,8 @@ pub(super) struct TargetScan {
     pub length: usize,
     /// Whether there is a `?` among them.
     pub has_mark: bool,
-    /// Whether there is none of `%`, `\\` and `#`, and no slash before a slash or a dot: a path that
-    /// starts with a slash is its own normal form then.
+    /// Whether there is none of `%`, `\\` and `#`, and no slash before a slash or a dot: a path
+    /// that starts with a slash is its own normal form then.
     pub plain: bool,
     /// Whether there is a byte above 127.
     pub wide: bool,
