@@ -25,6 +25,8 @@ RATE_STEP = 1000
 CALIBRATION_SECONDS = 1.0
 CALIBRATION_CONNECTIONS = 1024
 WAITING_FACTOR = 3
+# Load and origin may have so much of their core: above, it is their queues that are measured.
+CORE_SHARE = 0.6
 # Before idle connections are counted, pools and buffers are there.
 FIRST_REQUESTS = 3000
 IDLE_SOURCES = 4
@@ -140,30 +142,29 @@ def pace(plan: Plan) -> dict:
     rounds = []
     with Stage(plan.rig) as stage:
         running = side_by_side(stage, plan)
-        rate = half_load(stage, plan, running)
-        connections = max(rate * SLOW_MS * WAITING_FACTOR // 1000, 1)
-        turns = plan.turns([DIRECT, *running])
-        for number, turn in enumerate(turns, 1):
-            found = {}
-            for name in turn:
-                port = stage.origin if name == DIRECT else running[name].port
-                before = running[name].process.processor() if name in running else None
-                figures = held_to(name, stage.generator.pace(plan.workload, port, rate,
-                                                             connections, plan.seconds))
-                found[name] = paced(figures)
-                if before:
-                    user, system = running[name].process.processor().since(before)
-                    requests = figures["answered"] + figures["answered_before"]
-                    found[name]["cpu_us"] = (user + system) * 1e6 / requests
-            rounds.append(found)
+        half = half_load(stage, plan, running)
+        rate = within_core(stage, plan, half)
+        for number, turn in enumerate(plan.turns([DIRECT, *running]), 1):
+            rounds.append({name: paced(stage, plan, running.get(name), rate) for name in turn})
             progress(plan, number)
-    return {"rounds": rounds, "rate_asked": rate, "connections": connections}
+    return {"rounds": rounds, "rate_asked": rate, "half_load": half,
+            "connections": waiting(rate)}
 
 
-def paced(figures: dict) -> dict:
-    return {"rate": figures["answered"] / figures["seconds"], "unsent": figures["unsent"],
-            "p50": figures["p50"], "p99": figures["p99"], "p999": figures["p999"],
-            "load_busy": figures["own_cpu_share"]}
+def paced(stage: Stage, plan: Plan, running: Running | None, rate: int) -> dict:
+    """One round by a server, or where there is none with the origin itself."""
+    name, port = (running.name, running.port) if running else (DIRECT, stage.origin)
+    before = running.process.processor() if running else None
+    figures = held_to(name, stage.generator.pace(plan.workload, port, rate, waiting(rate),
+                                                 plan.seconds))
+    cost = {}
+    if running and before:
+        user, system = running.process.processor().since(before)
+        cost["cpu_us"] = (user + system) * 1e6 / (figures["answered"] + figures["answered_before"])
+    return cost | {
+        "rate": figures["answered"] / figures["seconds"], "unsent": figures["unsent"],
+        "p50": figures["p50"], "p99": figures["p99"], "p999": figures["p999"],
+        "generator_busy": figures["own_cpu_share"]}
 
 
 def half_load(stage: Stage, plan: Plan, running: dict[str, Running]) -> int:
@@ -177,6 +178,24 @@ def half_load(stage: Stage, plan: Plan, running: dict[str, Running]) -> int:
     if not rates:
         raise Trouble("the rate follows from servers, and there is none")
     return max(int(min(rates) * LOAD_SHARE) // RATE_STEP * RATE_STEP, RATE_STEP)
+
+
+def waiting(rate: int) -> int:
+    """Connections for what waits in the origin, and some more."""
+    return max(rate * SLOW_MS * WAITING_FACTOR // 1000, 1)
+
+
+def within_core(stage: Stage, plan: Plan, rate: int) -> int:
+    """The rate, or less where load and origin would have no time left on their core."""
+    before = stage.origin_process.processor()
+    figures = held_to(DIRECT, stage.generator.pace(plan.workload, stage.origin, rate,
+                                                   waiting(rate), CALIBRATION_SECONDS))
+    requests = figures["answered"] + figures["answered_before"]
+    origin = sum(stage.origin_process.processor().since(before)) / requests * rate
+    busy = figures["own_cpu_share"] + origin
+    if busy <= CORE_SHARE:
+        return rate
+    return max(int(rate * CORE_SHARE / busy) // RATE_STEP * RATE_STEP, RATE_STEP)
 
 
 def idle(plan: Plan) -> dict:

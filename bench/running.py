@@ -57,7 +57,8 @@ class Stage(contextlib.ExitStack):
         self.generator = Generator(rig, LOAD_CORE, self.folder)
         self.origin = free_port()
         line = [rig, "origin", "--listen", f"{HOST}:{self.origin}"]
-        self.start(line, LOAD_CORE, self.folder / "origin.log", self.origin, {})
+        self.origin_process = self.start(line, LOAD_CORE, self.folder / "origin.log", self.origin,
+                                         {})
 
     def start(self, line: list, core: int, log: pathlib.Path, port: int,
               environment: dict[str, str]) -> Process:

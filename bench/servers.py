@@ -5,6 +5,7 @@ unless a workload asks for it, and room to keep an idle upstream connection for 
 """
 
 import dataclasses
+import functools
 import os
 import pathlib
 import re
@@ -41,6 +42,7 @@ def target() -> pathlib.Path:
     return pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
 
 
+@functools.cache
 def built(package: str) -> pathlib.Path:
     """The folder with a binary of ours as it is shipped, built if need be."""
     line = ["cargo", "build", "--quiet", "--profile", "dist", "-p", package]

@@ -14,6 +14,9 @@ SATURATED = 0.97
 # Above this share others were at work on the proxy's core.
 DISTURBED = 0.05
 
+# Below this share of the rate that was asked for, it was not kept.
+RATE_KEPT = 0.99
+
 NAMES = {"gatehouse": "Gatehouse", "nginx": "nginx", "haproxy": "HAProxy", "relay": "plain relay",
          "pingora": "Pingora", "go": "Go ReverseProxy", "caddy": "Caddy", "direct": "no proxy"}
 
@@ -61,7 +64,7 @@ def ordered(result: dict, key: str) -> list[str]:
 
 def load(result: dict) -> list[str]:
     rounds, calls = result["rounds"], result.get("syscalls", {})
-    head = ["", "CPU us/request", "user", "system", "Gatehouse's by its", "requests/s", "p50 ms",
+    head = ["", "CPU us/request", "user", "system", "Gatehouse / this", "requests/s", "p50 ms",
             "p99 ms", "p99.9 ms", "resident MiB", "syscalls/request", "load core busy", "errors"]
     rows = []
     for name in ordered(result, "cpu_us"):
@@ -87,7 +90,7 @@ def failed(rounds: list, name: str) -> int:
 
 def idle(result: dict) -> list[str]:
     rounds = result["rounds"]
-    head = ["", "resident bytes a connection", "Gatehouse's by its", "resident MiB in all"]
+    head = ["", "resident bytes a connection", "Gatehouse / this", "resident MiB in all"]
     return markdown(head, [
         [name_of(name), between(figure(rounds, name, "idle_bytes"), 0),
          by_its(rounds, name, "idle_bytes"),
@@ -150,7 +153,8 @@ def footnotes(result: dict) -> list[str]:
         notes.append(f"On in Gatehouse: {', '.join(result['on'])}.{more}")
     if "rate_asked" in result:
         notes.append(f"{result['rate_asked']:,} requests a second over "
-                     f"{result['connections']:,} connections, timed from when each was due.")
+                     f"{result['connections']:,} connections, timed from when each was due."
+                     + generator(result))
     busy = [name_of(name) for name in names(result["rounds"])
             if (found := figure(result["rounds"], name, "load_core_busy"))
             and found.median >= SATURATED]
@@ -170,6 +174,18 @@ def footnotes(result: dict) -> list[str]:
 def said(one: Verdict) -> str:
     digits = digits_of(one.target)
     return f"{limit(one.target)}: {between(one.found, digits)}, **{one.word}**"
+
+
+def generator(result: dict) -> str:
+    """What is to be said of the load at a fixed rate."""
+    rounds, asked, half = result["rounds"], result["rate_asked"], result.get("half_load", 0)
+    said = ""
+    if half > asked:
+        said += f" Half load would be {half:,}; more than was asked, load and origin cannot give " \
+            "on their core without queues of their own."
+    late = [name_of(name) for name in names(rounds)
+            if figure(rounds, name, "rate").median < RATE_KEPT * asked]
+    return said + (f" The rate was not kept by {', '.join(late)}." if late else "")
 
 
 def digits_of(target: Target) -> int:
