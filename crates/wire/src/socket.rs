@@ -260,7 +260,7 @@ impl Stream {
         }
     }
 
-    /// Has [`driver::poll_woken`] give out `number` once there is something to read, without a
+    /// Has [`poll_woken`](crate::driver::poll_woken) give out `number` once there is something to read, without a
     /// task that waits for it; ready where there is already.
     pub fn park(&mut self, number: u32) -> Poll<()> {
         match self {

@@ -2,7 +2,7 @@
 //! and keeps flow control; heads come out of it as the same types that HTTP/1.1 has, bodies as
 //! a [`crate::Stream`]. Nothing above this folder names the h2 crate or its types.
 //!
-//! What the h2 crate lacks is beneath it: [`guard`] counts frames that carry nothing, [`link`]
+//! What the h2 crate lacks is beneath it: `guard` counts frames that carry nothing, `link`
 //! collects what many streams write.
 
 mod chunk;
