@@ -45,9 +45,9 @@ fn a_fin_ends_its_own_direction_alone() {
     origin.expect_done(2);
     gateway.expect_output_line("\"received\":8,\"sent\":6");
     wait_until(LIMIT, || gateway.output().len() == 2);
-    let lines = gateway.output();
-    assert!(lines[0].ends_with("\"ended\":\"client\"}"), "{lines:?}");
-    assert!(lines[1].ends_with("\"ended\":\"upstream\"}"), "{lines:?}");
+    // Two workers write their lines in any order.
+    let ended = |by: &str| gateway.output().iter().any(|line| line.ends_with(by));
+    assert!(ended("\"ended\":\"client\"}") && ended("\"ended\":\"upstream\"}"));
     assert_eq!(scrape(&gateway).sum("tcp_connections_total", &["route=\"bytes\""]), 2);
     assert_eq!(scrape(&gateway).sum("response_body_bytes_total", &["route=\"bytes\""]), 12);
 }
@@ -90,11 +90,15 @@ fn nobody_is_answered_with_text_where_nobody_is_there() {
     let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (gateway, address) = start(&[dead]);
     for _ in 0..20 {
-        let mut client = Client::connect(address);
-        client.offer("GET / HTTP/1.1\r\n\r\n").expect_reset();
+        // The reset may be there before connecting has ended.
+        let Ok(mut client) = TcpStream::connect(address) else { continue };
+        let _ = client.write_all(b"GET / HTTP/1.1\r\n\r\n");
+        let mut heard = Vec::new();
+        let error = client.read_to_end(&mut heard).map_err(|error| error.kind());
+        assert_eq!((error, heard), (Err(std::io::ErrorKind::ConnectionReset), Vec::new()));
     }
     // Accepting goes on, and the process too.
-    assert_eq!(scrape(&gateway).sum("failures_total", &["side=\"upstream\""]), 20);
+    wait_until(LIMIT, || scrape(&gateway).sum("failures_total", &["side=\"upstream\""]) == 20);
     assert_eq!(scrape(&gateway).sum("accept_errors_total", &[]), 0);
 }
 
