@@ -125,6 +125,7 @@ CADDY = """
   }}
 }}
 http://{host}:{port} {{
+  bind {host}
   reverse_proxy {host}:{origin} {{
     transport http {{
       keepalive 60s

@@ -260,8 +260,8 @@ impl Stream {
         }
     }
 
-    /// Has [`poll_woken`](crate::driver::poll_woken) give out `number` once there is something to read, without a
-    /// task that waits for it; ready where there is already.
+    /// Has [`poll_woken`](crate::driver::poll_woken) give out `number` once there is something to
+    /// read, without a task that waits for it; ready where there is already.
     pub fn park(&mut self, number: u32) -> Poll<()> {
         match self {
             Stream::Tcp(socket) | Stream::Unix(socket) => socket.registration.park(number),
