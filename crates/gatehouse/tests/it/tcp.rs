@@ -92,10 +92,12 @@ fn nobody_is_answered_with_text_where_nobody_is_there() {
     for _ in 0..20 {
         // The reset may be there before connecting has ended.
         let Ok(mut client) = TcpStream::connect(address) else { continue };
-        let _ = client.write_all(b"GET / HTTP/1.1\r\n\r\n");
+        let wrote = client.write_all(b"GET / HTTP/1.1\r\n\r\n");
         let mut heard = Vec::new();
         let error = client.read_to_end(&mut heard).map_err(|error| error.kind());
-        assert_eq!((error, heard), (Err(std::io::ErrorKind::ConnectionReset), Vec::new()));
+        assert_eq!(heard, []);
+        // A reset is told once: to whoever writes, if it is there by then.
+        assert!(wrote.is_err() || error == Err(std::io::ErrorKind::ConnectionReset), "{error:?}");
     }
     // Accepting goes on, and the process too.
     wait_until(LIMIT, || scrape(&gateway).sum("failures_total", &["side=\"upstream\""]) == 20);
