@@ -225,6 +225,8 @@ impl Doors {
     /// Closes those that were left for long enough; says whether there were any.
     pub fn look(&self, now: Moment) -> bool {
         let mut any = false;
+        // One that only this list knows has no connection left, and may hold an old plan.
+        self.all.borrow_mut().retain(|door| Rc::strong_count(door) > 1);
         for door in self.all.borrow().iter() {
             if let Stance::Leaving(since) = door.stance.get()
                 && now.since(since) >= AWAIT

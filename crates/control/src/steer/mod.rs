@@ -85,10 +85,7 @@ impl Steering {
         let mut timer = Timer::default();
         while !(self.draining && self.gate.is_drained()) {
             match self.next(&mut signals, &mut timer).await {
-                Event::Look => {
-                    self.end_trial();
-                    self.look_at_certificates();
-                }
+                Event::Look => self.look_at_certificates(),
                 Event::Signal(Signal::Terminate) => self.terminate(),
                 Event::Signal(Signal::Hangup) => {
                     drop(self.mailbox.post(Order::Reload(Cause::Signal)));
@@ -96,6 +93,7 @@ impl Steering {
                 Event::Signal(Signal::Upgrade) => self.upgrade(),
                 Event::Order(order, reply) => self.carry_out(order, reply),
             }
+            self.end_trial();
         }
     }
 
@@ -163,6 +161,10 @@ impl Steering {
             Order::Confirm => reply.give(self.confirm()),
             Order::Upgraded(started) => self.end_upgrade(started),
             Order::Adopt(read) => self.go_on(*read, reply),
+            Order::NotRead => {
+                self.busy = Busy::No;
+                reply.give(Answer::line(500, "reading the configuration failed; this is a bug"));
+            }
             Order::Duty { upstream, endpoint, duty } => {
                 reply.give(self.set_duty(&upstream, &endpoint, duty));
             }

@@ -5,6 +5,8 @@ use super::reload::Read;
 use crate::config::Json;
 use crate::registry::Duty;
 use std::collections::VecDeque;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -28,6 +30,8 @@ pub(crate) enum Order {
     Duty { upstream: String, endpoint: String, duty: Duty },
     /// Go on with a file that has been read.
     Adopt(Box<Read>),
+    /// Go on without it: reading it has failed in a way nothing was made for.
+    NotRead,
     /// Give way to a successor, or go on without it.
     Upgraded(Result<u32, String>),
 }
@@ -178,10 +182,30 @@ impl Mailbox {
     }
 
     /// Hands back what a thread has finished, with whoever waits for it.
-    pub fn finish(&self, order: Order, reply: Reply) {
+    fn finish(&self, order: Order, reply: Reply) {
         let mut waiting = lock(&self.0);
         waiting.finished.push_back((order, reply));
         wake(waiting);
+    }
+
+    /// Has `work` done by a thread of its own; what it makes is the next order, or `failed` where
+    /// it panics: the control thread waits for one of them.
+    ///
+    /// # Errors
+    /// Where no thread can be started.
+    pub fn run(
+        &self,
+        name: &str,
+        reply: Reply,
+        failed: Order,
+        work: impl FnOnce() -> Order + Send + 'static,
+    ) -> io::Result<()> {
+        let mailbox = self.clone();
+        let work = move || {
+            let made = catch_unwind(AssertUnwindSafe(work));
+            mailbox.finish(made.unwrap_or(failed), reply);
+        };
+        std::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
     }
 
     /// The next order.

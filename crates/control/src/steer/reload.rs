@@ -115,14 +115,16 @@ fn read(
     Read { purpose, file: file.to_owned(), problems, verdict, settled }
 }
 
-/// Whether two files stand in the same folder, whatever that is called.
-fn same_folder(one: &Path, other: &Path) -> bool {
+/// Whether a file stands in the folder of the gateway's own, whatever that is called, and is named
+/// as one of its kind: keys may stand there too.
+fn is_beside(one: &Path, other: &Path) -> bool {
     let folder = |file: &Path| match file.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new(".").canonicalize().ok(),
         Some(parent) => parent.canonicalize().ok(),
         None => None,
     };
-    folder(one).is_some_and(|one| folder(other).is_some_and(|other| one == other))
+    one.extension() == other.extension()
+        && folder(one).is_some_and(|one| folder(other).is_some_and(|other| one == other))
 }
 
 impl Steering {
@@ -130,11 +132,11 @@ impl Steering {
     pub(super) fn begin(&mut self, file: Option<PathBuf>, purpose: Purpose, reply: Reply) {
         let own = self.facts.borrow().file.clone();
         if let (Some(file), Some(own)) = (&file, &own)
-            && !same_folder(file, own)
+            && !is_beside(file, own)
         {
             let why = format!(
-                "{} does not stand in the folder of {}: others are not read, because whoever \
-                 can ask here is not known",
+                "{} is no configuration beside {}: others are not read, because what is wrong in \
+                 them would be shown to anybody who can ask here",
                 file.display(),
                 own.display()
             );
@@ -153,16 +155,15 @@ impl Steering {
             }
             return self.refuse(purpose, Refused::new(409, why), reply);
         }
-        let (mailbox, registry) = (self.mailbox.clone(), self.registry.clone());
+        let registry = self.registry.clone();
         let last_read = is_own.then(|| self.last_read.clone());
         let before = self.in_force.prepared.clone();
         let work = move || {
             let read = read(&file, purpose, &registry, &before, last_read.as_ref());
-            mailbox.finish(Order::Adopt(Box::new(read)), reply);
+            Order::Adopt(Box::new(read))
         };
-        let started = std::thread::Builder::new().name("reader".to_owned()).spawn(work);
-        match started {
-            Ok(_) => self.busy = super::orders::Busy::Reading,
+        match self.mailbox.run("reader", reply, Order::NotRead, work) {
+            Ok(()) => self.busy = super::orders::Busy::Reading,
             // The reply went with the work, and says that nobody answered.
             Err(error) => eprintln!("error: the configuration is not read: no thread: {error}"),
         }
@@ -201,6 +202,7 @@ impl Steering {
     pub(super) fn hindrance(&self) -> Option<String> {
         match &self.trial {
             _ if self.draining => Some("the gateway is draining".to_owned()),
+            _ if self.starting.is_some() => Some("a new process is on its way".to_owned()),
             Some(trial) => Some(format!(
                 "{} waits to be confirmed: confirm it (gatehouse confirm), or wait {} s until it \
                  is taken back",

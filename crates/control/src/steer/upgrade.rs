@@ -3,10 +3,11 @@
 //! ended, and this process goes on as it was.
 
 use super::Steering;
-use super::orders::{Order, Reply};
+use super::orders::{Busy, Order, Reply};
 use crate::succession::{Estate, VARIABLE, await_ready};
 use crate::supervisor::Word;
 use gatehouse_wire::handover::Line;
+use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsString;
 use std::io;
 use std::process::{Child, Command, Stdio};
@@ -51,13 +52,14 @@ impl Steering {
             Err(error) => return eprintln!("error: no upgrade: {error}"),
         };
         let called_off: Arc<AtomicBool> = Arc::default();
-        let (mailbox, watched) = (self.mailbox.clone(), Arc::clone(&called_off));
+        let watched = Arc::clone(&called_off);
         let work = move || {
             let started = start(&program, &estate, &watched).map_err(|error| error.to_string());
-            mailbox.finish(Order::Upgraded(started), Reply::unread());
+            Order::Upgraded(started)
         };
-        match std::thread::Builder::new().name("upgrade".to_owned()).spawn(work) {
-            Ok(_) => self.starting = Some(Starting(called_off)),
+        let failed = Order::Upgraded(Err("starting it failed; this is a bug".to_owned()));
+        match self.mailbox.run("upgrade", Reply::unread(), failed, work) {
+            Ok(()) => self.starting = Some(Starting(called_off)),
             Err(error) => eprintln!("error: no upgrade: no thread: {error}"),
         }
     }
@@ -72,8 +74,8 @@ impl Steering {
                        and stop this one";
             return Err(why.to_owned());
         }
-        if self.starting.is_some() {
-            return Err("another is on its way".to_owned());
+        if self.busy == Busy::Reading {
+            return Err("the configuration is being read; ask again".to_owned());
         }
         self.hindrance().map_or_else(|| Ok(program.clone()), Err)
     }
@@ -98,6 +100,12 @@ impl Steering {
     pub(super) fn end_upgrade(&mut self, started: Result<u32, String>) {
         self.starting = None;
         match started {
+            Ok(process) if self.draining => {
+                // It came up while this one was told to end, which was meant for both.
+                let successor = i32::try_from(process).ok().and_then(Pid::from_raw);
+                successor.map(|process| kill_process(process, Signal::TERM));
+            }
+            Err(why) if self.draining => eprintln!("no upgrade: {why}"),
             Err(why) => eprintln!("error: the upgrade failed, and this process goes on: {why}"),
             Ok(process) => {
                 eprintln!("process {process} has taken over");

@@ -261,6 +261,12 @@ fn a_diff_says_what_a_reload_would_change_and_changes_nothing() {
     // A file that anybody could name is not read: its lines would be shown.
     let (code, text) = said(&["diff", "/etc/passwd"]);
     assert!(code == Some(1) && !text.contains("root:"), "{text}");
+    // Nor one beside the configuration that is none: keys may stand there.
+    std::fs::write(gateway.folder().join("site.key"), "-----BEGIN\nc2VjcmV0\n").expect("written");
+    for command in ["diff", "apply"] {
+        let (code, text) = said(&[command, "site.key"]);
+        assert!(code == Some(1) && !text.contains("c2VjcmV0"), "{text}");
+    }
     let (code, text) = said(&["reload"]);
     assert!(code == Some(0) && text.contains("generation 2"), "{text}");
     assert_eq!(get(gateway.listener("web"), "/").text(), "two");
