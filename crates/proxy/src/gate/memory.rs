@@ -46,6 +46,11 @@ impl MemoryGate {
         self.worker.drain();
     }
 
+    /// Leaves the listener to another process.
+    pub fn leave(&self) {
+        self.worker.leave();
+    }
+
     /// Cuts what a drain has left.
     pub fn cut(&self) {
         self.worker.cut();

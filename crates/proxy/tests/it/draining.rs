@@ -102,3 +102,50 @@ fn a_drained_gateway_keeps_no_upstream_connection() {
         assert_eq!(bench.gate.idle_connections(), 0);
     });
 }
+
+#[test]
+fn a_connection_that_is_left_to_another_process_may_ask_once_more() {
+    with(Setup::default(), async |bench| {
+        let mut line = bench.line();
+        line.fetch(get("/"), ok("first")).await;
+        let mut fresh = bench.line();
+        pass(SOON).await;
+        bench.gate.leave();
+        pass(Duration::from_secs(4)).await;
+        for line in [&mut line, &mut fresh] {
+            line.client.say(get("/")).await;
+            line.at_origin().await.hear_head().await;
+            line.at_origin().await.say(ok("last")).await;
+            let (heard, end) = line.client.hear_how_it_ends().await;
+            assert_eq!(field(&heard, "connection"), Some("close"));
+            assert!(heard.ends_with("last"), "{heard}");
+            assert_eq!(end, End::Closed);
+        }
+    });
+}
+
+#[test]
+fn a_connection_that_is_left_and_says_nothing_is_closed_after_a_while() {
+    with(Setup::default(), async |bench| {
+        let mut line = bench.line();
+        line.fetch(get("/"), ok("first")).await;
+        pass(SOON).await;
+        bench.gate.leave();
+        let clock = crate::talk::Clock::start();
+        assert_eq!(line.client.hear_how_it_ends().await, (String::new(), End::Closed));
+        let passed = clock.passed();
+        assert!((5_000..5_500).contains(&passed.as_millis()), "{passed:?}");
+    });
+}
+
+#[test]
+fn what_is_queued_on_a_listener_that_is_left_is_for_the_other_process() {
+    with(Setup::default(), async |bench| {
+        let mut client = bench.client();
+        bench.gate.leave();
+        client.say(get("/")).await;
+        pass(Duration::from_secs(1)).await;
+        assert_eq!(bench.gate.meters.accepted.get(), 0);
+        assert_eq!(bench.gate.running(), 0);
+    });
+}
