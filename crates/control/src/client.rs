@@ -34,7 +34,7 @@ pub enum NoAnswer {
     TimedOut(Duration),
     /// It closed or broke before the answer's end.
     Closed,
-    /// What came is no HTTP/1.1 answer.
+    /// What came is no answer.
     Malformed(&'static str),
 }
 
@@ -46,7 +46,7 @@ impl fmt::Display for NoAnswer {
             NoAnswer::Handshake(why) => write!(f, "tls handshake: {why}"),
             NoAnswer::TimedOut(most) => write!(f, "no answer within {} ms", most.as_millis()),
             NoAnswer::Closed => f.write_str("closed before its answer ended"),
-            NoAnswer::Malformed(why) => write!(f, "no HTTP/1.1 answer: {why}"),
+            NoAnswer::Malformed(why) => write!(f, "no HTTP answer: {why}"),
         }
     }
 }
@@ -67,7 +67,7 @@ pub struct Door<'a> {
 }
 
 impl Door<'_> {
-    async fn open(&self) -> Result<Stream, NoAnswer> {
+    pub(crate) async fn open(&self) -> Result<Stream, NoAnswer> {
         let mut stream = self.net.dial(self.address).await.map_err(NoAnswer::Dial)?;
         say(&mut stream, self.first).await?;
         let Some(name) = self.name else { return Ok(stream) };
@@ -163,7 +163,7 @@ fn poll_body(
     }
 }
 
-fn meaning(error: AnswerError) -> NoAnswer {
+pub(crate) fn meaning(error: AnswerError) -> NoAnswer {
     match error {
         AnswerError::Closed
         | AnswerError::Truncated
@@ -175,7 +175,7 @@ fn meaning(error: AnswerError) -> NoAnswer {
 }
 
 /// What `work` comes to, within `most`.
-async fn within<T>(
+pub(crate) async fn within<T>(
     most: Duration,
     work: impl Future<Output = Result<T, NoAnswer>>,
 ) -> Result<T, NoAnswer> {

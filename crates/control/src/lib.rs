@@ -4,6 +4,7 @@ pub mod access_log;
 pub mod admin;
 pub mod certificates;
 mod client;
+mod client_http2;
 pub mod config;
 pub mod gateway;
 mod health;

@@ -3,8 +3,12 @@
 //! One exhaustive table, [`Kind::facts`], says what every kind means to a client, to the endpoint
 //! and to the log. A new kind does not compile until that table answers for it.
 
+mod facts;
 mod step;
 
+use facts::facts;
+
+pub use facts::Facts;
 pub use step::{Side, Step};
 
 use std::fmt;
@@ -106,46 +110,10 @@ pub enum Kind {
     TunnelIdle,
     /// The time of a drain was over, and the connection was cut.
     DrainCut,
+    /// The time is over that the caller itself has given (gRPC).
+    CallDeadline,
     /// A fault in the gateway; a bug.
     Internal,
-}
-
-/// What a kind means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Facts {
-    /// Whose fault it was.
-    pub side: Side,
-    /// The HTTP status a client is given, if it is still owed an answer.
-    pub status: u16,
-    /// The gRPC status code for the same (grpc.io, status codes).
-    pub grpc: u8,
-    /// The `error` token of `Proxy-Status` (RFC 9209 section 2.3).
-    pub proxy_status: &'static str,
-    /// The word used in logs and metrics.
-    pub word: &'static str,
-    /// What a person is told, without subject.
-    pub text: &'static str,
-}
-
-const fn facts(
-    side: Side,
-    status: u16,
-    proxy_status: &'static str,
-    word: &'static str,
-    text: &'static str,
-) -> Facts {
-    let grpc = match status {
-        400 | 405 | 413 | 414 | 431 => 13,
-        401 => 16,
-        403 => 7,
-        404 => 12,
-        408 | 504 => 4,
-        429 => 8,
-        500 | 501 | 505 => 13,
-        502 | 503 => 14,
-        _ => 2,
-    };
-    Facts { side, status, grpc, proxy_status, word, text }
 }
 
 impl Kind {
@@ -441,6 +409,13 @@ impl Kind {
                 "connection_terminated",
                 "drain-cut",
                 "the gateway is stopping, and the time to drain was over",
+            ),
+            Kind::CallDeadline => facts(
+                Client,
+                504,
+                "http_response_timeout",
+                "call-deadline",
+                "the time the caller has given is over",
             ),
             Kind::Internal => facts(
                 Gateway,

@@ -1,7 +1,7 @@
 //! What active checks say of an endpoint: so many in a row decide, one alone does not.
 
 use crate::moment::Moment;
-use crate::plan::ProxyVersion;
+use crate::plan::{ProxyVersion, Speaks};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ pub struct HealthRule {
     pub healthy_after: u8,
     /// What an endpoint is before its first check has ended.
     pub start: Condition,
+    /// What a check speaks, as all else that is sent to the upstream.
+    pub speaks: Speaks,
     /// The PROXY header that a check starts with, as every connection to the upstream does.
     pub announce: Option<ProxyVersion>,
 }
@@ -27,7 +29,7 @@ pub struct HealthRule {
 /// What a check asks, and what passes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Check {
-    /// A GET over HTTP/1.1.
+    /// A GET.
     Http {
         /// The path and query asked for, behind the endpoint's base path.
         path: Box<str>,
@@ -37,6 +39,11 @@ pub enum Check {
         statuses: RangeInclusive<u16>,
         /// What the first 64 KiB of the body must hold.
         body: Option<Box<str>>,
+    },
+    /// A call of `grpc.health.v1.Health/Check` that is answered with SERVING.
+    Grpc {
+        /// The service asked for; empty is the server as a whole.
+        service: Box<str>,
     },
     /// A connection that opens.
     Connect,
@@ -124,6 +131,7 @@ mod tests {
 
     fn rule(unhealthy_after: u8, healthy_after: u8, start: Condition) -> HealthRule {
         HealthRule {
+            speaks: Speaks::Http1,
             announce: None,
             check: Check::Connect,
             interval: Duration::from_secs(2),

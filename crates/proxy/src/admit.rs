@@ -5,7 +5,9 @@ use crate::route::Routed;
 use crate::worker::{UpstreamView, View, Worker};
 use gatehouse_core::failure::{Failure, Kind, Step};
 use gatehouse_core::message::{BodyLength, RequestHead};
-use gatehouse_core::plan::{Action, Forward, RoutePlan, TemplateFacts, UpstreamId, UpstreamPlan};
+use gatehouse_core::plan::{
+    Action, Forward, RoutePlan, Speaks, TemplateFacts, UpstreamId, UpstreamPlan,
+};
 use std::rc::Rc;
 
 /// What becomes of a request whose route is known.
@@ -46,6 +48,16 @@ impl<'v> Admitted<'v> {
     /// Whether endpoints are told whose connection each is: it carries that client's alone.
     pub fn announces(&self) -> bool {
         self.upstream_plan().announce.is_some()
+    }
+
+    /// What is spoken to endpoints.
+    pub fn speaks(&self) -> Speaks {
+        self.upstream_plan().speaks
+    }
+
+    /// Whether gRPC-Web is translated for endpoints, which speak gRPC.
+    pub fn translates(&self) -> bool {
+        self.speaks() == Speaks::Grpc
     }
 
     /// How to forward.

@@ -1,10 +1,11 @@
 //! Which attempts may follow one that failed.
 
 use crate::admit::Admitted;
+use crate::grpc;
 use gatehouse_core::chance::Chance;
 use gatehouse_core::endpoints::{EndpointId, Tried};
 use gatehouse_core::failure::{Failure, Kind};
-use gatehouse_core::message::{BodyLength, RequestHead};
+use gatehouse_core::message::{BodyLength, RequestHead, ResponseHead};
 use gatehouse_core::plan::Retry;
 use gatehouse_core::vitals::UpstreamVitals;
 use std::time::Duration;
@@ -113,15 +114,19 @@ impl Attempts {
         Ok(())
     }
 
-    /// Whether an answer with this status is thrown away for another attempt.
+    /// Whether this answer is thrown away for another attempt. `intact` says that the whole request
+    /// can be sent again.
     pub fn goes_on_after(
         &mut self,
-        status: u16,
+        answer: &ResponseHead,
+        intact: bool,
         endpoint: EndpointId,
         upstream: &UpstreamVitals,
     ) -> bool {
-        let wanted = self.retry.on_statuses.contain(status) && self.repeatable && self.left > 0;
-        let goes_on = wanted && upstream.try_retry();
+        let by_status = self.retry.on_statuses.contain(answer.status) && self.repeatable;
+        // Whoever wrote it says that calls may be repeated.
+        let by_call = self.retry.on_unavailable && intact && grpc::is_unavailable(answer);
+        let goes_on = (by_status || by_call) && self.left > 0 && upstream.try_retry();
         if goes_on {
             self.follow(endpoint, true);
         }

@@ -4,6 +4,7 @@ use crate::accept::Open;
 use crate::door::Door;
 use crate::lease::Kept;
 use crate::proxied::Caller;
+use crate::trace::Until;
 use crate::worker::Worker;
 use gatehouse_core::failure::{Failure, Kind, Step};
 use gatehouse_core::moment::Moment;
@@ -157,7 +158,7 @@ pub(crate) struct Client {
     pub peer: Peer,
     pub peer_text: PeerText,
     /// What it connected to, where a proxy in front says so.
-    pub destination: Option<Box<SocketAddr>>,
+    pub destination: Option<Rc<SocketAddr>>,
     /// A connection to an endpoint that told of this client, and may carry nobody else's requests.
     pub kept: Option<Box<Kept>>,
     /// Whether its forwarding fields are believed.
@@ -184,7 +185,7 @@ impl Client {
             timer: Timer::default(),
             peer,
             peer_text: PeerText::new(peer),
-            destination: destination.map(Box::new),
+            destination: destination.map(Rc::new),
             kept: None,
             trusted,
             served: 0,
@@ -309,19 +310,19 @@ impl Client {
     }
 
     /// Waits before another attempt, while the client is still there and there is time left.
-    pub async fn pauses(&mut self, pause: Duration, total: Option<Moment>) -> Result<(), Failure> {
+    pub async fn pauses(&mut self, pause: Duration, total: Option<Until>) -> Result<(), Failure> {
         let until = now().after(pause);
-        let late = total.filter(|total| *total < until);
+        let late = total.filter(|total| total.at < until);
         let (io, timer) = (&mut self.io, &mut self.timer);
         poll_fn(|cx| {
             if io.poll_gone(cx).is_ready() {
                 return Poll::Ready(Err(Failure::new(Step::Receive, Kind::ClientGone)));
             }
             let over = match late {
-                Some(_) => Err(Failure::new(Step::Receive, Kind::TotalTimeout)),
+                Some(total) => Err(Failure::new(Step::Receive, total.late)),
                 None => Ok(()),
             };
-            timer.poll_until(cx, late.unwrap_or(until)).map(|()| over)
+            timer.poll_until(cx, late.map_or(until, |total| total.at)).map(|()| over)
         })
         .await
     }

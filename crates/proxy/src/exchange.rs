@@ -48,19 +48,21 @@ async fn carry(
             return Ok(respond::own(worker, client, heads, own, trace).await);
         }
     };
-    let outbound = send::rewrite(worker, client, &mut heads.request, &admitted)?;
+    let outbound = send::rewrite(worker, client, &mut heads.request, &admitted, trace.call)?;
     let mut attempts = Attempts::new(&admitted, &heads.request);
     let answered = loop {
         let vitals = admitted.upstream_view().endpoints.vitals();
         match attempt(worker, client, desk, &admitted, outbound, &attempts, trace).await {
             Ok(answered) => {
-                let (status, endpoint) = (desk.heads.answer.status, answered.lease.pick().id());
-                if !attempts.goes_on_after(status, endpoint, vitals) {
+                let endpoint = answered.lease.pick().id();
+                let intact = desk.upload.is_intact();
+                if !attempts.goes_on_after(&desk.heads.answer, intact, endpoint, vitals) {
                     break answered;
                 }
             }
             Err(lost) => attempts.allow(lost, vitals)?,
         }
+        desk.upload.rewind(&mut client.io);
         let pause = attempts.backoff(&mut worker.chance.borrow_mut());
         if !pause.is_zero() {
             client.pauses(pause, trace.total_deadline(&admitted.forward().timeouts)).await?;

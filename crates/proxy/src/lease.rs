@@ -5,11 +5,13 @@ use crate::attempts::{Attempts, Lost};
 use crate::client::Client;
 use crate::pick::Pick;
 use crate::pool::{Certainty, Origin, Pool};
+use crate::sessions::{self, Turn};
 use crate::trace::Trace;
 use crate::worker::Worker;
 use gatehouse_core::failure::{Failure, Kind, Step};
 use gatehouse_core::moment::Moment;
 use gatehouse_core::plan::ProxyVersion;
+use gatehouse_wire::h2::Session;
 use gatehouse_wire::proxy_header::{Header, Version};
 use gatehouse_wire::pump::poll_write_all;
 use gatehouse_wire::socket::Probe;
@@ -19,7 +21,7 @@ use gatehouse_wire::{DialError, Inbox, Stream};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 /// A connection to the picked endpoint. Dropping it closes the connection; only
 /// [`Lease::finish`] keeps it.
@@ -99,7 +101,10 @@ pub(crate) fn kept(
     pick: Pick,
     trace: &mut Trace,
 ) -> Result<Lease, Pick> {
-    let found = if admitted.announces() {
+    let found = if admitted.speaks().is_http2() {
+        let inbox = || Inbox::new(Rc::clone(client.io.inbox.pool()));
+        pick.pool().sessions.lease().map(|stream| Origin::one_of_many(stream, inbox()))
+    } else if admitted.announces() {
         let kept = client.kept.take().filter(|_| !attempts.fresh_only());
         kept.and_then(|kept| kept.take(&pick, trace.tried))
     } else if attempts.fresh_only() {
@@ -123,6 +128,10 @@ pub(crate) async fn fresh(
     pick: Pick,
     trace: &Trace,
 ) -> Result<Lease, Lost> {
+    if admitted.speaks().is_http2() {
+        // In a box of its own: whoever finds a connection has no room for it.
+        return Box::pin(share(worker, client, admitted, pick, trace)).await;
+    }
     let stream = dial(worker, client, admitted, &pick, trace).await.map_err(|failure| {
         if failure.kind != Kind::ClientGone {
             pick.endpoint().vitals.count_connect_failure();
@@ -134,6 +143,102 @@ pub(crate) async fn fresh(
     Ok(Lease { origin, pick })
 }
 
+/// Takes one stream of a connection that carries many, or opens a connection.
+async fn share(
+    worker: &Worker,
+    client: &mut Client,
+    admitted: &Admitted<'_>,
+    pick: Pick,
+    trace: &Trace,
+) -> Result<Lease, Lost> {
+    let lost = |pick: &Pick, failure: Failure| {
+        let intact = failure.kind != Kind::EndpointsAtCap;
+        Lost { failure, endpoint: Some(pick.id()), intact }
+    };
+    let sessions = Rc::clone(&pick.pool().sessions);
+    let limit = Limit::of(admitted, trace);
+    loop {
+        let turn = limit.keep(client, |cx| sessions.poll_turn(cx).map(Ok)).await;
+        let dialling = match turn.map_err(|failure| lost(&pick, failure))? {
+            Turn::Stream(stream) => {
+                let inbox = Inbox::new(Rc::clone(&worker.buffers));
+                let origin = Origin::one_of_many(stream, inbox);
+                return Ok(Lease { origin, pick });
+            }
+            Turn::Full => {
+                let failure = Failure::new(Step::Lease, Kind::EndpointsAtCap);
+                return Err(lost(&pick, failure));
+            }
+            Turn::Dial(dialling) => dialling,
+        };
+        let opened = begin(worker, client, admitted, &pick, trace).await;
+        let session = opened.map_err(|failure| {
+            if failure.kind != Kind::ClientGone {
+                pick.endpoint().vitals.count_connect_failure();
+            }
+            lost(&pick, failure)
+        })?;
+        sessions.add(session);
+        drop(dialling);
+    }
+}
+
+/// Opens a connection that speaks HTTP/2.
+async fn begin(
+    worker: &Worker,
+    client: &mut Client,
+    admitted: &Admitted<'_>,
+    pick: &Pick,
+    trace: &Trace,
+) -> Result<Session, Failure> {
+    let stream = dial(worker, client, admitted, pick, trace).await?;
+    if stream.tls().is_some_and(|tls| tls.protocol.as_deref() != Some(b"h2")) {
+        let detail = "the endpoint did not agree to HTTP/2";
+        return Err(Failure::because(Step::Lease, Kind::UpstreamTlsProtocol, detail));
+    }
+    let vitals = pick.endpoint().vitals.clone();
+    let started = sessions::start(worker, stream, vitals).await;
+    started.ok_or_else(|| meaning(DialError::Failed("the connection closed at once")))
+}
+
+/// Until when a connection must be there.
+#[derive(Clone, Copy, Debug)]
+struct Limit {
+    deadline: Moment,
+    late: Kind,
+}
+
+impl Limit {
+    fn of(admitted: &Admitted<'_>, trace: &Trace) -> Limit {
+        let timeouts = &admitted.forward().timeouts;
+        let deadline = now().after(timeouts.connect);
+        match trace.total_deadline(timeouts).filter(|until| until.at < deadline) {
+            Some(until) => Limit { deadline: until.at, late: until.late },
+            None => Limit { deadline, late: Kind::ConnectTimeout },
+        }
+    }
+
+    /// Does `work` within it, while the client is still there.
+    async fn keep<T>(
+        self,
+        client: &mut Client,
+        mut work: impl FnMut(&mut Context<'_>) -> Poll<Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let (io, timer) = (&mut client.io, &mut client.timer);
+        poll_fn(|cx| {
+            if let Poll::Ready(done) = work(cx) {
+                return Poll::Ready(done);
+            }
+            if io.poll_gone(cx).is_ready() {
+                return Poll::Ready(Err(Failure::new(Step::Lease, Kind::ClientGone)));
+            }
+            let late = self.late;
+            timer.poll_until(cx, self.deadline).map(|()| Err(Failure::new(Step::Lease, late)))
+        })
+        .await
+    }
+}
+
 /// Opens a connection within the route's limit, while the client is still there.
 async fn dial(
     worker: &Worker,
@@ -142,26 +247,9 @@ async fn dial(
     pick: &Pick,
     trace: &Trace,
 ) -> Result<Stream, Failure> {
-    let timeouts = &admitted.forward().timeouts;
-    let mut deadline = now().after(timeouts.connect);
-    let mut late = Kind::ConnectTimeout;
-    if let Some(until) = trace.total_deadline(timeouts).filter(|until| *until < deadline) {
-        deadline = until;
-        late = Kind::TotalTimeout;
-    }
     let header = admitted.upstream_plan().announce.map(|version| header(client, version));
     let mut dialling = pin!(open(worker, pick, header));
-    let (io, timer) = (&mut client.io, &mut client.timer);
-    poll_fn(|cx| {
-        if let Poll::Ready(dialled) = dialling.as_mut().poll(cx) {
-            return Poll::Ready(dialled);
-        }
-        if io.poll_gone(cx).is_ready() {
-            return Poll::Ready(Err(Failure::new(Step::Lease, Kind::ClientGone)));
-        }
-        timer.poll_until(cx, deadline).map(|()| Err(Failure::new(Step::Lease, late)))
-    })
-    .await
+    Limit::of(admitted, trace).keep(client, |cx| dialling.as_mut().poll(cx)).await
 }
 
 /// The header that tells an endpoint whose connection it is.

@@ -1,6 +1,7 @@
 //! Answers of the gateway's own, as bytes: failures, redirects, fixed answers.
 
 use crate::client::Client;
+use crate::grpc;
 use crate::route::allowed;
 use crate::trace::Trace;
 use crate::worker::{Heads, Worker};
@@ -79,6 +80,14 @@ pub(crate) fn failure(
     trace: &Trace,
     body: &mut Vec<u8>,
 ) {
+    if let Some(call) = trace.call {
+        // An answer that is nothing but its head (grpc.io, PROTOCOL-HTTP2, Trailers-Only).
+        begin(worker, heads, &Content { status: 200, content_type: call.content_type(), body });
+        if heads.request.version == Version::Http2 {
+            heads.answer.fields.remove(Known::ContentLength);
+        }
+        return grpc::write_status(failure, trace.id, &mut heads.answer.fields);
+    }
     let facts = failure.kind.facts();
     let json = heads.request.fields.all(Known::Accept).any(prefers_json);
     write_body(failure, facts, trace.id, json, body);

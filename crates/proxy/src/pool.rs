@@ -1,5 +1,6 @@
 //! Idle upstream connections of one worker to one endpoint: last in, first out.
 
+use crate::sessions::Sessions;
 use gatehouse_core::moment::Moment;
 use gatehouse_core::plan::Keepalive;
 use gatehouse_core::vitals::EndpointVitals;
@@ -14,7 +15,8 @@ use std::sync::Arc;
 pub(crate) struct Origin {
     pub stream: Stream,
     pub inbox: Inbox,
-    vitals: Arc<EndpointVitals>,
+    /// Where it is counted; one stream of a connection that is counted already is not.
+    vitals: Option<Arc<EndpointVitals>>,
     /// When its last exchange ended.
     idle_since: Moment,
 }
@@ -22,13 +24,20 @@ pub(crate) struct Origin {
 impl Origin {
     pub fn new(stream: Stream, inbox: Inbox, vitals: Arc<EndpointVitals>) -> Box<Origin> {
         vitals.connection_opened();
-        Box::new(Origin { stream, inbox, vitals, idle_since: Moment::START })
+        Box::new(Origin { stream, inbox, vitals: Some(vitals), idle_since: Moment::START })
+    }
+
+    /// One stream of a connection that carries many.
+    pub fn one_of_many(stream: Stream, inbox: Inbox) -> Box<Origin> {
+        Box::new(Origin { stream, inbox, vitals: None, idle_since: Moment::START })
     }
 }
 
 impl Drop for Origin {
     fn drop(&mut self) {
-        self.vitals.connection_closed();
+        if let Some(vitals) = &self.vitals {
+            vitals.connection_closed();
+        }
     }
 }
 
@@ -47,11 +56,17 @@ pub(crate) enum Certainty {
 pub(crate) struct Pool {
     idle: RefCell<Vec<Box<Origin>>>,
     keepalive: Cell<Keepalive>,
+    /// Those that carry many exchanges at once.
+    pub sessions: Rc<Sessions>,
 }
 
 impl Pool {
     pub fn new(keepalive: Keepalive) -> Rc<Pool> {
-        Rc::new(Pool { idle: RefCell::default(), keepalive: Cell::new(keepalive) })
+        Rc::new(Pool {
+            idle: RefCell::default(),
+            keepalive: Cell::new(keepalive),
+            sessions: Rc::default(),
+        })
     }
 
     /// Follows a new plan: closes what it would not have kept.
@@ -91,6 +106,10 @@ impl Pool {
 
     /// Keeps a connection whose exchange has ended whole, if there is room.
     pub fn put(&self, mut origin: Box<Origin>, now: Moment) {
+        if origin.stream.is_h2() {
+            // Its connection is kept, and has been all the while.
+            return;
+        }
         let mut idle = self.idle.borrow_mut();
         if origin.inbox.is_empty() && idle.len() < self.keepalive.get().idle_per_worker as usize {
             origin.idle_since = now;
@@ -104,16 +123,18 @@ impl Pool {
         self.idle.borrow_mut().retain_mut(|idle| {
             now.since(idle.idle_since) < most && idle.stream.glance() == Probe::Quiet
         });
+        self.sessions.sweep(now, most);
     }
 
     /// Drops all.
     pub fn clear(&self) {
         self.idle.borrow_mut().clear();
+        self.sessions.clear();
     }
 
     /// Idle connections kept.
     #[cfg(feature = "memory")]
     pub fn len(&self) -> usize {
-        self.idle.borrow().len()
+        self.idle.borrow().len() + self.sessions.len()
     }
 }

@@ -1,6 +1,7 @@
 //! Step 3, read: connection -> request head within limits, framing unambiguous.
 
 use crate::client::Client;
+use crate::grpc::Call;
 use crate::trace::Trace;
 use crate::worker::Worker;
 use gatehouse_core::failure::{Failure, Kind, Step};
@@ -26,6 +27,7 @@ pub(crate) async fn read(
         if head.asks_upgrade() {
             append_key(worker, head);
         }
+        trace.call = Call::of(head, now())?;
         return Ok(());
     }
     let since = if client.served == 0 { client.since } else { trace.started };
@@ -48,7 +50,12 @@ pub(crate) async fn read(
     let read = if waited { now() } else { trace.started };
     trace.read = Some(read);
     trace.tried = read;
-    outcome
+    outcome?;
+    // gRPC-Web is what gRPC is over HTTP/1.1.
+    if head.fields.has(Known::ContentType) {
+        trace.call = Call::of(head, read)?.filter(|call| call.web.is_some());
+    }
+    Ok(())
 }
 
 /// How large a head may be.

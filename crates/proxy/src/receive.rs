@@ -6,11 +6,10 @@ use crate::client::{Client, Wrote};
 use crate::hop::{self, Upgrade};
 use crate::lease::Lease;
 use crate::send::UploadState;
-use crate::trace::Trace;
+use crate::trace::{Trace, Until};
 use crate::worker::{Desk, Heads};
 use gatehouse_core::failure::{Failure, Kind, Side, Step};
 use gatehouse_core::message::{Known, RequestHead, ResponseHead, Version, lists_token, tokens};
-use gatehouse_core::moment::Moment;
 use gatehouse_core::plan::Timeouts;
 use gatehouse_wire::h1::{AnswerError, encode, response};
 use gatehouse_wire::h2::{Last, Unsendable};
@@ -95,7 +94,7 @@ async fn head(
     desk: &mut Desk,
     lease: &mut Lease,
     first_byte: Duration,
-    until: Option<Moment>,
+    until: Option<Until>,
 ) -> Result<(), Failure> {
     let Desk { heads, upload, .. } = desk;
     let asked = heads.request.method();
@@ -126,9 +125,9 @@ async fn head(
                 (upload.quiet_since().after(first_byte), late)
             }
         };
-        if let Some(until) = until.filter(|until| *until < deadline) {
-            deadline = until;
-            late = Failure::new(Step::Receive, Kind::TotalTimeout);
+        if let Some(until) = until.filter(|until| until.at < deadline) {
+            deadline = until.at;
+            late = Failure::new(Step::Receive, until.late);
         }
         timer.poll_until(cx, deadline).map(|()| Err(late))
     })

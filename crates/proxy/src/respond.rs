@@ -2,6 +2,7 @@
 
 use crate::admit::{Admitted, Own};
 use crate::client::{Client, Wrote};
+use crate::grpc;
 use crate::hop::{self, Upgrade};
 use crate::lease::Complete;
 use crate::own::{self, Content, Ending};
@@ -11,7 +12,7 @@ use crate::trace::Trace;
 use crate::tunnel;
 use crate::worker::{Desk, Heads, Worker};
 use gatehouse_core::failure::{Failure, Kind, Side, Step};
-use gatehouse_core::message::{BodyLength, Known, Method, ResponseHead, Version};
+use gatehouse_core::message::{BodyLength, Fields, Known, Method, ResponseHead, Version};
 use gatehouse_core::moment::Moment;
 use gatehouse_core::plan::Action;
 use gatehouse_wire::h1::Decoder;
@@ -60,6 +61,12 @@ pub(crate) async fn respond(
     }
     let wants_more = heads.request.keep_alive && !client.io.has_ended();
     let keep = wants_more && !client.door().is_leaving() && !unending(heads);
+    let web = trace.call.filter(|call| call.web.is_some() && admitted.translates());
+    if let Some(call) = web.filter(|_| !heads.answer.body.is_none()) {
+        call.translate_answer(&mut heads.answer.fields);
+        // As long as its trailers make it.
+        heads.answer.body = BodyLength::Chunked;
+    }
     let framing = prepare(worker, heads, admitted, keep);
     let Answered { mut lease } = answered;
     let length = lease.origin.stream.framed(heads.answer.body);
@@ -68,12 +75,21 @@ pub(crate) async fn respond(
         None => encode::response(&heads.answer, text),
         Some(stream) => send_head(stream, heads)?,
     }
+    if let Some(form) = web.and_then(|call| call.web) {
+        download.translate(form.of_answer());
+    }
     let outcome = stream(client, &mut lease.origin, upload, download, admitted, trace).await;
     trace.sent_bytes = download.payload();
     trace.received_bytes = upload.payload();
     if let Err(failure) = outcome {
         if failure.side() == Side::Upstream {
             lease.pick().endpoint().vitals.count_failure();
+        }
+        if let Some(stream) = client.io.stream.as_h2()
+            && tell_call(stream, failure, trace)
+        {
+            trace.status = heads.answer.status;
+            return Ok(After::Close);
         }
         return cut(failure, download, length, framing, heads.answer.status, trace);
     }
@@ -97,6 +113,19 @@ fn send_head(stream: &mut H2Stream, heads: &Heads) -> Result<(), Failure> {
     stream.send_answer(&heads.answer, ends).map_err(|Unsendable(detail)| {
         Failure::because(Step::Respond, Kind::UpstreamMalformed, detail)
     })
+}
+
+/// Tells a gRPC call in its trailers of a failure that came in the middle of its answer. False
+/// where it is none, or nobody is there to be told.
+fn tell_call(stream: &mut H2Stream, failure: Failure, trace: &mut Trace) -> bool {
+    let gone = matches!(failure.kind, Kind::ClientGone | Kind::ClientTooSlow);
+    if trace.call.is_none_or(|call| call.web.is_some()) || gone {
+        return false;
+    }
+    trace.failure = Some(failure);
+    let mut trailers = Fields::default();
+    grpc::write_status(failure, trace.id, &mut trailers);
+    stream.send_trailers(&trailers).is_ok()
 }
 
 /// Whether only the end of the connection can tell this client that the answer has ended.
@@ -192,9 +221,9 @@ async fn stream(
             return Poll::Ready(Err(Failure::new(Step::Respond, Kind::ClientGone)));
         }
         let mut deadline = quiet_since.unwrap_or_default().after(timeouts.idle);
-        if let Some(until) = until.filter(|until| *until < deadline) {
-            deadline = until;
-            late = Failure::new(Step::Respond, Kind::TotalTimeout);
+        if let Some(until) = until.filter(|until| until.at < deadline) {
+            deadline = until.at;
+            late = Failure::new(Step::Respond, until.late);
         }
         timer.poll_until(cx, deadline).map(|()| Err(late))
     })

@@ -6,6 +6,7 @@ use crate::attempts::Lost;
 use crate::client::{Client, ClientIo};
 use crate::client_cert;
 use crate::forwarded;
+use crate::grpc::Call;
 use crate::hop::{self, Upgrade};
 use crate::lease::Lease;
 use crate::worker::{Desk, Worker};
@@ -35,6 +36,8 @@ pub(crate) struct Outbound {
     target: Span,
     /// Whether the client reads trailers (RFC 9110 section 10.1.4).
     trailers: bool,
+    /// The gRPC call it is, if it is one.
+    call: Option<Call>,
 }
 
 /// Rewrites the head once for all attempts: path, hop-by-hop fields, forwarding fields, edits.
@@ -43,16 +46,24 @@ pub(crate) fn rewrite(
     client: &Client,
     head: &mut RequestHead,
     admitted: &Admitted<'_>,
+    call: Option<Call>,
 ) -> Result<Outbound, Failure> {
     let forward = admitted.forward();
     let path = rewrite_path(worker, head, forward, admitted.route().path_mode)?;
     let target = with_query(head, path);
-    let upgrade = keeps_upgrade(head);
+    // HTTP/2 towards an endpoint has no upgrade.
+    let upgrade = !admitted.speaks().is_http2() && keeps_upgrade(head);
     let trailers = head.fields.all(Known::Te).any(|value| lists_token(value, b"trailers"));
     hop::strip(&mut head.fields, if upgrade { Upgrade::Keep } else { Upgrade::Drop });
     drop_aliases(&mut head.fields, forward);
     forwarded::write(client, &mut head.fields, head.authority);
     client_cert::write(client, &mut head.fields);
+    let mut trailers = trailers;
+    let call = call.map(|call| Call { web: call.web.filter(|_| admitted.translates()), ..call });
+    if let Some(call) = call.filter(|call| call.web.is_some()) {
+        call.translate_request(&mut head.fields);
+        trailers = true;
+    }
     let via: &[u8] =
         if head.version == Version::Http2 { b"2.0 gatehouse" } else { b"1.1 gatehouse" };
     head.fields.join(Known::Via, b"Via: ", |line| line.extend_from_slice(via));
@@ -63,7 +74,7 @@ pub(crate) fn rewrite(
     if head.body == BodyLength::Chunked {
         head.fields.append(b"Transfer-Encoding", b"chunked");
     }
-    Ok(Outbound { target, trailers })
+    Ok(Outbound { target, trailers, call })
 }
 
 /// The path an endpoint is asked for.
@@ -212,6 +223,10 @@ pub(crate) fn send(
     now: Moment,
 ) -> Result<(), Lost> {
     let Desk { heads, upload, .. } = desk;
+    if let Some(call) = outbound.call {
+        // Opening a connection may have taken some of it.
+        call.write_timeout(&mut heads.request.fields, gatehouse_wire::timer::now());
+    }
     let head = &heads.request;
     let (origin, pick) = lease.parts();
     let framing = match (head.body, origin.stream.is_h2()) {
@@ -230,7 +245,7 @@ pub(crate) fn send(
     match origin.stream.as_h2() {
         None => encode::request(head, base, target, host, text),
         Some(stream) => {
-            let scheme = "http";
+            let scheme = if endpoint.tls.is_some() { "https" } else { "http" };
             let authority = head.fields.get(Known::Host).unwrap_or(host);
             let trailers = outbound.trailers;
             let ask = Ask { head, scheme, authority, base, target, trailers };
@@ -244,7 +259,15 @@ pub(crate) fn send(
         && head.version != Version::Http10
         && head.fields.all(Known::Expect).any(|value| lists_token(value, b"100-continue"));
     upload.patience = expects.then_some(timeouts.first_byte);
-    upload.rate_min = client.limits().body_rate_min;
+    if let Some(web) = outbound.call.and_then(|call| call.web?.of_request()) {
+        upload.pump.translate(web);
+    }
+    if client.io.stream.is_h2() {
+        upload.pump.keep();
+    }
+    // A call may say nothing for as long as it pleases: it is a conversation.
+    let rate_min = client.limits().body_rate_min;
+    upload.rate_min = if outbound.call.is_some() { 0 } else { rate_min };
     upload.idle = timeouts.idle;
     upload.progress = 0;
     upload.quiet_since = now;
@@ -280,9 +303,20 @@ impl Upload {
         self.pump.progress()
     }
 
-    /// Whether no byte of a body was taken from the client.
+    /// Whether the whole request can be sent again: no byte of a body was taken from the client,
+    /// or all that were are kept.
     pub fn is_intact(&self) -> bool {
-        !self.has_body || self.pump.is_untouched()
+        !self.has_body || self.pump.is_untouched() || self.pump.can_rewind()
+    }
+
+    /// Forgets what was kept of another exchange's body.
+    pub fn forget(&mut self) {
+        self.pump.forget();
+    }
+
+    /// Puts back what was taken of the body, for another attempt.
+    pub fn rewind(&mut self, io: &mut ClientIo) {
+        self.pump.rewind(&mut io.inbox);
     }
 
     /// Whether it waits for the client, and so would notice that it is gone.

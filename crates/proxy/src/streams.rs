@@ -69,7 +69,7 @@ pub(crate) fn serve(worker: &Rc<Worker>, client: Box<Client>) {
 async fn carry(worker: Rc<Worker>, mut client: Box<Client>) {
     let stream = replace(&mut client.io.stream, Stream::Gone);
     if client.destination.is_none() {
-        client.destination = stream.local_address().map(Box::new);
+        client.destination = stream.local_address().map(Rc::new);
     }
     let inbox = replace(&mut client.io.inbox, Inbox::new(Rc::clone(&worker.buffers)));
     let limits = client.limits();

@@ -1,11 +1,20 @@
 //! What is remembered of one exchange until it is recorded.
 
+use crate::grpc::Call;
 use crate::worker::View;
 use gatehouse_core::endpoints::EndpointId;
-use gatehouse_core::failure::Failure;
+use gatehouse_core::failure::{Failure, Kind};
 use gatehouse_core::moment::Moment;
 use gatehouse_core::plan::{RouteId, Timeouts, UpstreamId};
 use std::rc::Rc;
+
+/// When an exchange has to be at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Until {
+    pub at: Moment,
+    /// What it is when it is not.
+    pub late: Kind,
+}
 
 /// What is remembered of one exchange.
 #[derive(Debug)]
@@ -35,6 +44,8 @@ pub(crate) struct Trace {
     pub status: u16,
     pub received_bytes: u64,
     pub sent_bytes: u64,
+    /// The gRPC call it is, if it is one.
+    pub call: Option<Call>,
     pub failure: Option<Failure>,
 }
 
@@ -56,12 +67,21 @@ impl Trace {
             status: 0,
             received_bytes: 0,
             sent_bytes: 0,
+            call: None,
             failure: None,
         }
     }
 
-    /// When the route's total time is over: it counts from the end of the head.
-    pub fn total_deadline(&self, timeouts: &Timeouts) -> Option<Moment> {
-        timeouts.total.map(|total| self.read.unwrap_or(self.started).after(total))
+    /// When its whole time is over: the route's, which counts from the end of the head, or that
+    /// of whoever made the call.
+    pub fn total_deadline(&self, timeouts: &Timeouts) -> Option<Until> {
+        let since = self.read.unwrap_or(self.started);
+        let route =
+            timeouts.total.map(|total| Until { at: since.after(total), late: Kind::TotalTimeout });
+        let own = self.call.and_then(|call| call.until);
+        match own.map(|at| Until { at, late: Kind::CallDeadline }) {
+            Some(own) if route.is_none_or(|route| own.at < route.at) => Some(own),
+            _ => route,
+        }
     }
 }

@@ -8,11 +8,10 @@ use crate::lease::Lease;
 use crate::meters::RouteMeter;
 use crate::receive::Answered;
 use crate::respond::After;
-use crate::trace::Trace;
+use crate::trace::{Trace, Until};
 use crate::worker::{Heads, Worker};
 use gatehouse_core::failure::{Failure, Kind, Step};
 use gatehouse_core::message::{Known, ResponseHead};
-use gatehouse_core::moment::Moment;
 use gatehouse_wire::h1::encode;
 use gatehouse_wire::h2::{H2Stream, Last, Unsendable};
 use gatehouse_wire::timer::now;
@@ -27,7 +26,7 @@ pub(crate) struct Carrying<'a> {
     /// How long nothing may move, either way.
     pub idle: Duration,
     /// When it ends whatever moves.
-    pub until: Option<Moment>,
+    pub until: Option<Until>,
     /// `None` where the record counts them.
     pub meter: Option<&'a RouteMeter>,
 }
@@ -122,9 +121,9 @@ pub(crate) async fn carry(
         }
         let mut deadline = quiet_since.after(idle);
         let mut late = Kind::TunnelIdle;
-        if let Some(until) = until.filter(|until| *until < deadline) {
-            deadline = until;
-            late = Kind::TotalTimeout;
+        if let Some(until) = until.filter(|until| until.at < deadline) {
+            deadline = until.at;
+            late = until.late;
         }
         timer.poll_until(cx, deadline).map(|()| Err(Failure::new(Step::Respond, late)))
     })

@@ -233,7 +233,9 @@ impl Worker {
     }
 
     pub fn take_desk(&self) -> Box<Desk> {
-        self.desks.borrow_mut().pop().unwrap_or_default()
+        let mut desk = self.desks.borrow_mut().pop().unwrap_or_default();
+        desk.upload.forget();
+        desk
     }
 
     pub fn give_desk(&self, desk: Box<Desk>) {

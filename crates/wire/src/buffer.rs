@@ -109,6 +109,21 @@ impl Inbox {
         self.data.as_deref_mut().map_or(&mut [], |data| &mut data[self.start..self.end])
     }
 
+    /// Puts `bytes` back in front of what is there. They came out of it: with them it holds no
+    /// more than it did.
+    pub fn put_back(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let held = self.end - self.start;
+        let mut room = self.pool.take(bytes.len() + held > SMALL_BYTES);
+        room[..bytes.len()].copy_from_slice(bytes);
+        room[bytes.len()..bytes.len() + held].copy_from_slice(self.bytes());
+        self.release();
+        self.data = Some(room);
+        self.end = bytes.len() + held;
+    }
+
     /// Whether nothing is there.
     pub fn is_empty(&self) -> bool {
         self.start == self.end

@@ -10,6 +10,7 @@ mod attend;
 pub mod buffer;
 pub mod client_hello;
 pub mod driver;
+pub mod grpc_web;
 pub mod h1;
 pub mod h2;
 pub mod handover;

@@ -2,6 +2,7 @@
 //! by the buffers of the two sides, pushed back by whichever is slower, never collected.
 
 use crate::buffer::Inbox;
+use crate::grpc_web::Web;
 use crate::h1::Decoder;
 use crate::h1::encode::{self, Framing};
 use crate::h2::{H2Stream, Last};
@@ -10,6 +11,9 @@ use gatehouse_core::message::{BodyLength, Fields};
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::task::{Context, Poll, ready};
+
+/// Bytes of a body that are kept to be sent again.
+const KEPT_MAX: usize = crate::buffer::SMALL_BYTES;
 
 /// Why a body did not get through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +49,8 @@ struct Batch {
     consumed: usize,
     suffix: &'static [u8],
     trailers: Vec<u8>,
+    /// What was made of the payload, where something is.
+    made: Vec<u8>,
     /// Trailers for a stream that has its own form of them.
     fields: Option<Box<Fields>>,
     written: usize,
@@ -81,6 +87,11 @@ pub struct Pump {
     payload_max: u64,
     progress: u64,
     source: u64,
+    /// What was taken of the body so far, while it is kept.
+    kept: Vec<u8>,
+    keeps: bool,
+    /// What is made of the payload on its way.
+    web: Option<Box<Web>>,
 }
 
 impl Default for Pump {
@@ -96,6 +107,9 @@ impl Default for Pump {
             payload_max: u64::MAX,
             progress: 0,
             source: 0,
+            kept: Vec::new(),
+            keeps: false,
+            web: None,
         }
     }
 }
@@ -119,8 +133,39 @@ impl Pump {
         self.payload_max = payload_max.unwrap_or(u64::MAX);
         self.progress = 0;
         self.source = 0;
+        self.keeps = false;
+        self.kept.clear();
+        self.web = None;
         self.head.clear();
         &mut self.head
+    }
+
+    /// Makes this of the body on its way. Its length changes: the head must not tell it.
+    pub fn translate(&mut self, web: Web) {
+        self.web = Some(Box::new(web));
+    }
+
+    /// Keeps the first bytes of the body, so that all of a short one can be sent again. Not one
+    /// that is chunked: its framing is gone once it was read.
+    pub fn keep(&mut self) {
+        self.keeps = self.decoder.remaining().is_some() || self.decoder.ends_with_connection();
+    }
+
+    /// Keeps nothing any more.
+    pub fn forget(&mut self) {
+        self.keeps = false;
+    }
+
+    /// Whether all that was taken of the body is kept.
+    pub fn can_rewind(&self) -> bool {
+        self.keeps
+    }
+
+    /// Puts back what was taken of the body, where all of it is kept.
+    pub fn rewind(&mut self, inbox: &mut Inbox) {
+        if std::mem::take(&mut self.keeps) {
+            inbox.put_back(&self.kept);
+        }
     }
 
     /// Payload bytes taken from the sender so far.
@@ -218,7 +263,9 @@ impl Pump {
         if !self.decoder.ends_with_connection() {
             return Err(PumpError::Cut);
         }
-        self.decoder = Decoder::last(0, source.as_h2().and_then(H2Stream::take_trailers));
+        let trailers = source.as_h2().and_then(H2Stream::take_trailers);
+        self.keeps &= trailers.is_none();
+        self.decoder = Decoder::last(0, trailers);
         Ok(())
     }
 
@@ -227,7 +274,9 @@ impl Pump {
     fn look_for_end(&mut self, cx: &mut Context<'_>, source: &mut Stream, inbox: &Inbox) {
         let Some(stream) = source.as_h2() else { return };
         if self.decoder.ends_with_connection() && stream.is_drained(cx) {
-            self.decoder = Decoder::last(inbox.bytes().len(), stream.take_trailers());
+            let trailers = stream.take_trailers();
+            self.keeps &= trailers.is_none();
+            self.decoder = Decoder::last(inbox.bytes().len(), trailers);
         }
     }
 
@@ -237,7 +286,7 @@ impl Pump {
             .decoder
             .decode(inbox.bytes_mut())
             .map_err(|error| PumpError::Malformed(error.0))?;
-        let size = decoded.data.len();
+        let mut size = decoded.data.len();
         self.payload += size as u64;
         if self.payload > self.payload_max {
             return Err(PumpError::TooLarge);
@@ -245,6 +294,10 @@ impl Pump {
         let batch = &mut self.batch;
         batch.prefix_len = 0;
         batch.suffix = b"";
+        if let Some(web) = &mut self.web {
+            let data = &inbox.bytes()[decoded.data.clone()];
+            size = translate(web, data, decoded.done, &mut self.decoder, batch)?;
+        }
         if self.framing == Framing::Chunked {
             batch.suffix = match (size > 0, decoded.done) {
                 (true, true) => b"\r\n0\r\n\r\n",
@@ -262,7 +315,7 @@ impl Pump {
                 last_chunk(size > 0, &trailers, &mut batch.trailers);
             }
         } else if self.framing == Framing::Frames && decoded.done {
-            batch.fields = self.decoder.take_trailers();
+            batch.fields = batch.fields.take().or_else(|| self.decoder.take_trailers());
         }
         batch.data = decoded.data;
         batch.consumed = decoded.consumed;
@@ -279,7 +332,8 @@ impl Pump {
         sink: &mut Stream,
     ) -> Poll<Result<(), PumpError>> {
         let batch = &mut self.batch;
-        let data = &inbox.bytes()[batch.data.clone()];
+        let payload = &inbox.bytes()[batch.data.clone()];
+        let data = if self.web.is_some() { &batch.made } else { payload };
         let prefix = &batch.prefix[..batch.prefix_len];
         let after = batch.suffix.len() + batch.trailers.len();
         let bytes = self.head.len() + prefix.len() + data.len() + after;
@@ -320,6 +374,11 @@ impl Pump {
                 None => stream.shutdown(),
             }
         }
+        if self.keeps {
+            let data = &inbox.bytes()[batch.data.clone()];
+            self.keeps = self.kept.len() + data.len() <= KEPT_MAX;
+            self.kept.extend_from_slice(if self.keeps { data } else { &[] });
+        }
         inbox.consume(batch.consumed);
         batch.done();
         batch.active = false;
@@ -347,6 +406,25 @@ fn unwritten<'a, 'b, const N: usize>(
         }
     }
     &room[..used]
+}
+
+/// Makes of `data` what is to be written, and says how much that is.
+fn translate(
+    web: &mut Web,
+    data: &[u8],
+    done: bool,
+    decoder: &mut Decoder,
+    batch: &mut Batch,
+) -> Result<usize, PumpError> {
+    batch.made.clear();
+    web.write(data, &mut batch.made).map_err(PumpError::Malformed)?;
+    if done {
+        let trailers = decoder.take_trailers();
+        web.end(trailers.as_deref(), &mut batch.made).map_err(PumpError::Malformed)?;
+        // Those of a request are still trailers; those of an answer are in its body now.
+        batch.fields = trailers.filter(|_| matches!(web, Web::FromText(_)));
+    }
+    Ok(batch.made.len())
 }
 
 /// Why a sender cannot be read any more.

@@ -91,6 +91,9 @@ pub struct Retry {
     /// After an attempt took longer than `try_timeout`, or than the first byte may take; only what
     /// may be repeated.
     pub on_timeout: bool,
+    /// After a gRPC answer that is nothing but the status UNAVAILABLE. Whoever asks for it says
+    /// that calls may be repeated.
+    pub on_unavailable: bool,
     /// After an answer with one of these statuses; only what may be repeated.
     pub on_statuses: RetryStatuses,
     /// How long one attempt may take until its answer begins; `None` is as long as the route
@@ -110,6 +113,7 @@ impl Default for Retry {
             on_connect: true,
             on_reset: true,
             on_timeout: false,
+            on_unavailable: false,
             on_statuses: RetryStatuses::default(),
             try_timeout: None,
             backoff: Duration::from_millis(25),
@@ -167,8 +171,19 @@ pub enum Speaks {
     /// HTTP/1.1.
     #[default]
     Http1,
+    /// HTTP/2: agreed on with TLS, by prior knowledge in clear text.
+    Http2,
+    /// gRPC, over HTTP/2.
+    Grpc,
     /// Whatever the client speaks: bytes that nobody looks into.
     Tcp,
+}
+
+impl Speaks {
+    /// Whether its connections carry many requests at once.
+    pub const fn is_http2(self) -> bool {
+        matches!(self, Speaks::Http2 | Speaks::Grpc)
+    }
 }
 
 /// A version of the PROXY protocol.

@@ -1,6 +1,7 @@
 //! HTTP/2 end to end, spoken by curl: in clear by prior knowledge, under TLS by ALPN.
 
 use crate::front::{BINARY, routes};
+use crate::tls::Authority;
 use gatehouse_rig::origin::Origin;
 use gatehouse_rig::process::Gateway;
 use std::path::PathBuf;
@@ -86,4 +87,78 @@ fn many_requests_share_a_connection() {
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.contains("3200 succeeded, 0 failed, 0 errored, 0 timeout"), "{said}");
     assert!(said.contains("status codes: 3200 2xx"), "{said}");
+}
+
+/// Under TLS the two sides agree on what they speak; the listener's word is what is offered.
+#[test]
+fn alpn_settles_what_is_spoken() {
+    let authority = Authority::new();
+    authority.sign("site", &["example.com"]);
+    let origin = Origin::start("one").unwrap();
+    let gateway = |protocols: &str| {
+        let tls = authority.entry("site", "");
+        let listener = format!(
+            "[listeners.web]\nbind = \"127.0.0.1:0\"\nprotocols = [{protocols}]\ntls = [{tls}]\n"
+        );
+        Gateway::start(BINARY, &format!("{listener}{}", routes(&[origin.address()])))
+    };
+    let ask = |gateway: &Gateway, version: &str| {
+        let port = gateway.listener("web").port();
+        let to = format!("example.com:{port}:127.0.0.1");
+        let url = format!("https://example.com:{port}/bytes/100000");
+        let ca = authority.path("ca.pem");
+        let show = ["-o", "/dev/null", "-w", "%{http_version} %{http_code} %{size_download}"];
+        let rest = [version, "--cacert", &ca, "--resolve", &to, &url];
+        curl(&[&show[..], &rest].concat())
+    };
+    let both = gateway("\"h1\", \"h2\"");
+    assert_eq!(ask(&both, "--http2"), "2 200 100000");
+    assert_eq!(ask(&both, "--http1.1"), "1.1 200 100000");
+    let one = gateway("\"h1\"");
+    assert_eq!(ask(&one, "--http2"), "1.1 200 100000");
+    let two = gateway("\"h2\"");
+    assert_eq!(ask(&two, "--http2"), "2 200 100000");
+}
+
+/// The gateway in front of itself: HTTP/2 out of one, in to the other, in clear and under TLS.
+#[test]
+fn a_gateway_asks_another_over_http_2() {
+    let authority = Authority::new();
+    authority.sign("site", &["inner.example"]);
+    let origin = Origin::start("one").unwrap();
+    let entry = authority.entry("site", "");
+    let inner = Gateway::start(
+        BINARY,
+        &format!(
+            "{CLEAR}[listeners.secure]\nbind = \"127.0.0.1:0\"\nprotocols = [\"h2\"]\n\
+             tls = [{entry}]\n{}",
+            routes(&[origin.address()])
+        ),
+    );
+    let outer = Gateway::start(
+        BINARY,
+        &format!(
+            "{CLEAR}[[routes]]\npath = \"/clear/*\"\nrewrite = {{ strip = \"/clear\" }}\n\
+             upstream = {{ protocol = \"h2c\", endpoints = [\"{}\"] }}\n\
+             [[routes]]\npath = \"/secure/*\"\nrewrite = {{ strip = \"/secure\" }}\n\
+             upstream = {{ protocol = \"h2\", endpoints = [\"https://{}\"], \
+             tls = {{ name = \"inner.example\", roots = \"{}\" }} }}\n",
+            inner.listener("web"),
+            inner.listener("secure"),
+            authority.path("ca.pem"),
+        ),
+    );
+    let body = Body::new("gatehouse-http2-twice", 3_000_000);
+    let sent = format!("@{}", body.text());
+    let direct = curl(&["--data-binary", &sent, &format!("http://{}/sink", origin.address())]);
+    for path in ["clear", "secure"] {
+        for version in ["--http1.1", "--http2-prior-knowledge"] {
+            let url = format!("http://{}/{path}", outer.listener("web"));
+            let show = ["-o", "/dev/null", "-w", "%{http_code} %{size_download}"];
+            let many = format!("{url}/chunked/3000000");
+            assert_eq!(curl(&[&[version], &show[..], &[&many]].concat()), "200 3000000");
+            let sink = format!("{url}/sink");
+            assert_eq!(curl(&[version, "--data-binary", &sent, &sink]), direct, "{path} {version}");
+        }
+    }
 }

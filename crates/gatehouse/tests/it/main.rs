@@ -14,6 +14,7 @@ mod first_generation;
 mod framing_bodies;
 mod framing_heads;
 mod front;
+mod grpc;
 mod health;
 mod http2;
 mod json;

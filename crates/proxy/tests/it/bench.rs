@@ -42,6 +42,7 @@ pub struct Setup {
     pub announced: Announced,
     pub announce: Option<ProxyVersion>,
     pub versions: HttpVersions,
+    pub speaks: Speaks,
 }
 
 impl Default for Setup {
@@ -65,6 +66,7 @@ impl Default for Setup {
             announced: Announced::No,
             announce: None,
             versions: HttpVersions::Both,
+            speaks: Speaks::Http1,
         }
     }
 }
@@ -154,7 +156,7 @@ fn plan(setup: Setup) -> Plan {
             retry: setup.retry,
             keepalive: setup.keepalive,
             speaks: match setup.carries {
-                Carries::Http => Speaks::Http1,
+                Carries::Http => setup.speaks,
                 Carries::Tcp => Speaks::Tcp,
             },
             announce: setup.announce,

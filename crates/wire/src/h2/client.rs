@@ -3,7 +3,10 @@
 use super::chunk::Chunk;
 use super::link::Link;
 use super::stream::H2Stream;
-use super::{BROKEN_STREAMS_MAX, CONNECTION_WINDOW, SEND_BUFFER_BYTES, STREAM_WINDOW};
+use super::{
+    BROKEN_STREAMS_MAX, ENDPOINT_STREAM_WINDOW, ENDPOINT_STREAMS_MAX, ENDPOINT_WINDOW,
+    SEND_BUFFER_BYTES,
+};
 use crate::buffer::{Buffers, Inbox};
 use crate::h1::response::HEAD_BYTES_MAX;
 use crate::socket::Stream;
@@ -16,9 +19,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-
-/// Streams open at once before the endpoint has said how many it takes.
-const STREAMS_AT_FIRST: usize = 100;
 
 /// What requests, and the driver of their connection, share.
 struct Shared {
@@ -49,9 +49,9 @@ impl Session {
         let mut builder = Builder::new();
         builder
             .enable_push(false)
-            .initial_max_send_streams(STREAMS_AT_FIRST)
-            .initial_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_max_send_streams(ENDPOINT_STREAMS_MAX)
+            .initial_window_size(ENDPOINT_STREAM_WINDOW)
+            .initial_connection_window_size(ENDPOINT_WINDOW)
             .max_header_list_size(HEAD_BYTES_MAX as u32)
             .max_send_buffer_size(SEND_BUFFER_BYTES)
             .max_local_error_reset_streams(Some(BROKEN_STREAMS_MAX));
@@ -78,7 +78,8 @@ impl Session {
     }
 
     fn streams_max(&self) -> usize {
-        self.0.send.borrow().as_ref().map_or(0, SendRequest::current_max_send_streams)
+        let taken = self.0.send.borrow().as_ref().map_or(0, SendRequest::current_max_send_streams);
+        taken.min(ENDPOINT_STREAMS_MAX)
     }
 
     /// Whether no request can be sent on it any more: the endpoint has said so or is gone, or it
@@ -188,6 +189,11 @@ impl SessionDriver {
     /// Since when the endpoint takes nothing of what is to be written.
     pub fn stalled_since(&self) -> Option<Moment> {
         self.link.look().stalled_since()
+    }
+
+    /// When the endpoint was heard last.
+    pub fn heard_at(&self) -> Moment {
+        self.link.look().heard_at()
     }
 
     /// Requests under way.

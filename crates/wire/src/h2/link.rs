@@ -37,6 +37,8 @@ pub(crate) struct LinkIo {
     /// Since when what was collected cannot be written; `None` while it can.
     stalled_since: Option<Moment>,
     fault: Option<Fault>,
+    /// When the peer was heard last.
+    heard_at: Moment,
 }
 
 impl Link {
@@ -54,6 +56,7 @@ impl Link {
             written: 0,
             stalled_since: None,
             fault: None,
+            heard_at: now,
         })))
     }
 
@@ -97,6 +100,11 @@ impl LinkIo {
         self.fault
     }
 
+    /// When the peer was heard last.
+    pub fn heard_at(&self) -> Moment {
+        self.heard_at
+    }
+
     /// Since when a head is under way and not complete.
     pub fn head_since(&self) -> Option<Moment> {
         self.guard.head_since()
@@ -111,8 +119,9 @@ impl LinkIo {
     fn count(&mut self, count: usize) -> io::Result<()> {
         let preface = self.preface_left.min(count);
         self.preface_left -= preface;
+        self.heard_at = crate::timer::now();
         let bytes = &self.inbox.bytes()[preface..count];
-        if let Err(fault) = self.guard.received(bytes, crate::timer::now()) {
+        if let Err(fault) = self.guard.received(bytes, self.heard_at) {
             // Nothing more of it is read: the frames that came with the last one too many are
             // never looked at.
             self.fault = Some(fault);

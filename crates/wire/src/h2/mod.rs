@@ -23,11 +23,21 @@ pub use stream::{H2Stream, Last, OpenError, Unsendable};
 /// What a client sends first (RFC 9113 section 3.4).
 pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Bytes of its bodies that a peer may have under way on one connection.
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Bytes of its bodies that a client may have under way on one connection.
+const CLIENT_WINDOW: u32 = 4 * 1024 * 1024;
 
-/// Bytes of one body that a peer may have under way.
-const STREAM_WINDOW: u32 = 256 * 1024;
+/// Bytes of one body that a client may have under way.
+const CLIENT_STREAM_WINDOW: u32 = 256 * 1024;
+
+/// Bytes of one answer that an endpoint may have under way.
+const ENDPOINT_STREAM_WINDOW: u32 = 128 * 1024;
+
+/// Requests under way at once on one connection to an endpoint, however many it takes.
+const ENDPOINT_STREAMS_MAX: usize = 100;
+
+/// Bytes of answers that an endpoint may have under way on one connection: all that its streams
+/// may, so that clients who read nothing do not stop those who share a connection with them.
+const ENDPOINT_WINDOW: u32 = ENDPOINT_STREAM_WINDOW * ENDPOINT_STREAMS_MAX as u32;
 
 /// Bytes of one body that wait for the connection to be written.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;

@@ -4,8 +4,8 @@ use super::chunk::Chunk;
 use super::link::Link;
 use super::stream::H2Stream;
 use super::{
-    BROKEN_STREAMS_MAX, CONNECTION_WINDOW, PREFACE, RESET_BURST_MAX, SEND_BUFFER_BYTES,
-    STREAM_WINDOW,
+    BROKEN_STREAMS_MAX, CLIENT_STREAM_WINDOW, CLIENT_WINDOW, PREFACE, RESET_BURST_MAX,
+    SEND_BUFFER_BYTES,
 };
 use crate::buffer::{Buffers, Inbox};
 use crate::h1::RequestLimits;
@@ -59,8 +59,8 @@ impl Server {
         let list = limits.head_bytes_max + limits.fields_max * FIELD_OVERHEAD;
         let mut builder = Builder::new();
         builder
-            .initial_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_window_size(CLIENT_STREAM_WINDOW)
+            .initial_connection_window_size(CLIENT_WINDOW)
             .max_concurrent_streams(streams_max)
             .max_header_list_size(u32::try_from(list).unwrap_or(u32::MAX))
             .max_send_buffer_size(SEND_BUFFER_BYTES)

@@ -8,6 +8,7 @@ mod carried;
 mod edits;
 mod endpoint;
 mod expect;
+mod http2;
 mod listener;
 mod matcher;
 mod merge;

@@ -6,7 +6,7 @@ use super::{Fault, Lower};
 use gatehouse_core::breaker::BreakerRule;
 use gatehouse_core::health::{Check, Condition, HealthRule};
 use gatehouse_core::outlier::OutlierRule;
-use gatehouse_core::plan::{Retry, RetryStatuses};
+use gatehouse_core::plan::{Retry, RetryStatuses, Speaks};
 use gatehouse_core::retry_budget::RetryBudget;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -34,6 +34,7 @@ impl Lower<'_> {
         retry.on_connect = listed("connect");
         retry.on_reset = listed("reset");
         retry.on_timeout = listed("timeout");
+        retry.on_unavailable = listed("unavailable");
         let statuses = rule.texts("on").filter_map(|on| on.text.parse().ok());
         retry.on_statuses = statuses.fold(RetryStatuses::NONE, RetryStatuses::with);
         if rule.list("on").is_empty() && !broken {
@@ -43,26 +44,39 @@ impl Lower<'_> {
         retry
     }
 
-    pub(super) fn health(&mut self, table: &Table) -> Option<HealthRule> {
+    pub(super) fn health(&mut self, table: &Table, speaks: Speaks) -> Option<HealthRule> {
+        let usual = HealthRule { speaks, ..usual_health() };
         if let Some(path) = table.text("health") {
-            return Some(HealthRule { check: self.http_check(Some(path), None), ..usual_health() });
+            if speaks == Speaks::Grpc {
+                let hint = "write health = { check = \"grpc\" }";
+                let reason = "a path to ask for does not apply to protocol = \"grpc\"";
+                self.error_hint(Kind::NotApplicable, path.place, reason, hint);
+            }
+            return Some(HealthRule { check: self.http_check(Some(path), None), ..usual });
         }
         let rule = table.table("health")?;
-        let usual = usual_health();
-        let check = match rule.word("check") {
-            Some("connect") => {
-                for name in ["path", "host", "status", "body"] {
-                    if let Some(entry) = rule.entry(name) {
-                        let reason = format!("`{name}` does not apply to check = \"connect\"");
-                        let hint = "take it out, or write check = \"http\"";
-                        self.error_hint(Kind::NotApplicable, entry.place, reason, hint);
-                    }
-                }
+        let asked = match (rule.word("check"), speaks) {
+            (Some(word), _) => word,
+            (None, Speaks::Grpc) => "grpc",
+            (None, _) => "http",
+        };
+        let of_http = ["path", "host", "status", "body"];
+        let check = match asked {
+            "connect" => {
+                self.not_for_check(rule, &[&of_http[..], &["service"]].concat(), "connect");
                 Check::Connect
             }
-            Some(_) | None => self.http_check(rule.text("path"), Some(rule)),
+            "grpc" => {
+                self.not_for_check(rule, &of_http, "grpc");
+                self.grpc_check(rule, speaks)
+            }
+            _ => {
+                self.not_for_check(rule, &["service"], "http");
+                self.http_check(rule.text("path"), Some(rule))
+            }
         };
         let health = HealthRule {
+            speaks,
             announce: None,
             check,
             interval: rule.duration("interval").unwrap_or(usual.interval),
@@ -75,6 +89,28 @@ impl Lower<'_> {
             },
         };
         Some(health)
+    }
+
+    /// Keys of other checks.
+    fn not_for_check(&mut self, rule: &Table, names: &[&str], check: &str) {
+        for name in names {
+            if let Some(entry) = rule.entry(name) {
+                let reason = format!("`{name}` does not apply to check = \"{check}\"");
+                let hint = "take it out, or write another check";
+                self.error_hint(Kind::NotApplicable, entry.place, reason, hint);
+            }
+        }
+    }
+
+    /// gRPC's own check (grpc.io, health-checking).
+    fn grpc_check(&mut self, rule: &Table, speaks: Speaks) -> Check {
+        if !speaks.is_http2() {
+            let place = rule.entry("check").map_or(rule.place, |entry| entry.place);
+            let reason = "check = \"grpc\" does not apply to endpoints that speak HTTP/1.1";
+            let hint = "write protocol = \"grpc\"";
+            self.error_hint(Kind::NotApplicable, place, reason, hint);
+        }
+        Check::Grpc { service: rule.text("service").map_or("", |service| service.text).into() }
     }
 
     fn http_check(&mut self, path: Option<Text<'_>>, rule: Option<&Table>) -> Check {
@@ -170,6 +206,7 @@ fn usual_health() -> HealthRule {
     HealthRule {
         announce: None,
         check: Check::Connect,
+        speaks: Speaks::default(),
         interval: Duration::from_secs(5),
         timeout: Duration::from_secs(2),
         unhealthy_after: 2,

@@ -145,7 +145,10 @@ impl Lower<'_> {
             identity: own.and_then(|own| self.identity(own)),
             min_version: own.map_or(MinVersion::default(), min_version),
             ciphers: own.map_or_else(Vec::new, |own| self.ciphers(own)),
-            protocols: vec![HTTP_1_1],
+            protocols: match table.word("protocol") {
+                Some("h2" | "grpc") => vec![HTTP_2],
+                _ => vec![HTTP_1_1],
+            },
         })
     }
 

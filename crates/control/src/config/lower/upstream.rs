@@ -9,7 +9,7 @@ use super::{Fault, Lower, edits};
 use gatehouse_core::endpoints::ENDPOINTS_MAX;
 use gatehouse_core::health::HealthRule;
 use gatehouse_core::plan::{
-    Balance, EndpointSpec, HashBy, Keepalive, ProxyVersion, Ring, Speaks, UpstreamPlan,
+    Balance, EndpointSpec, HashBy, Keepalive, ProxyVersion, Ring, UpstreamPlan,
 };
 use std::collections::HashMap;
 
@@ -34,7 +34,8 @@ impl Lower<'_> {
         let (balance, hash) = self.balance(table, weight);
         let retry = self.retry(table);
         let announce = self.announce(table);
-        let health = self.health(table).map(|rule| HealthRule { announce, ..rule });
+        let speaks = self.speaks(table, &endpoints);
+        let health = self.health(table, speaks).map(|rule| HealthRule { announce, ..rule });
         let plan = UpstreamPlan {
             name: name.into(),
             endpoints,
@@ -45,7 +46,7 @@ impl Lower<'_> {
             health,
             outlier: self.outlier(table),
             breaker: self.breaker(table),
-            speaks: Speaks::default(),
+            speaks,
             announce,
             slow_start: table.duration("slow-start").unwrap_or_default(),
         };

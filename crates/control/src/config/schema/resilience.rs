@@ -8,7 +8,15 @@ pub(super) static HEALTH: Section = Section {
     doc: "How endpoints are checked. All are checked at the same time, so that one that hangs \
           delays no other.",
     keys: &[
-        key("check", Shape::Words(CHECKS), "\"connect\"", "What is asked.").default("\"http\""),
+        key("check", Shape::Words(CHECKS), "\"connect\"", "What is asked.")
+            .otherwise("`\"http\"`, or `\"grpc\"` where that is the upstream's protocol"),
+        key(
+            "service",
+            text("a service"),
+            "\"shop.Catalogue\"",
+            "The service that `grpc` asks for.",
+        )
+        .otherwise("the server as a whole"),
         key("path", text("a path"), "\"/healthz\"", "What `http` asks for.").default("\"/\""),
         key("host", text("a host"), "\"api.internal\"", "The `Host` that `http` sends.")
             .otherwise("the endpoint's own address"),
@@ -54,7 +62,8 @@ pub(super) static HEALTH: Section = Section {
 };
 
 const CHECKS: &[Word] = &[
-    word("http", "A GET over HTTP/1.1."),
+    word("http", "A GET, over what is spoken to the endpoints."),
+    word("grpc", "A call of `grpc.health.v1.Health/Check`, which must be answered with SERVING."),
     word("connect", "A connection that opens, and nothing more."),
 ];
 
@@ -206,6 +215,11 @@ const RETRY_ON: &[Word] = &[
     word("connect", "A connection could not be opened: nothing was sent, so any method."),
     word("reset", "A connection died before an answer began: only methods that may be repeated."),
     word("timeout", "No answer began in time: only methods that may be repeated."),
+    word(
+        "unavailable",
+        "A gRPC answer that is nothing but the status UNAVAILABLE, to a call of at most 16 KiB: \
+         whoever writes it says that the calls may be repeated.",
+    ),
     word("429", "This status: only methods that may be repeated; the same for those below."),
     word("500", "This status."),
     word("502", "This status."),

@@ -97,9 +97,13 @@ pub(super) static UPSTREAM: Section = Section {
 
 const PROTOCOLS: &[Word] = &[
     word("h1", "HTTP/1.1."),
-    later_word("h2"),
-    later_word("h2c"),
-    later_word("grpc"),
+    word("h2", "HTTP/2, under TLS: many requests share a connection."),
+    word("h2c", "HTTP/2 in clear text, by prior knowledge."),
+    word(
+        "grpc",
+        "gRPC: HTTP/2, under TLS or in clear as the endpoints say. Each call is balanced by \
+         itself.",
+    ),
     later_word("h3"),
     word("tcp", "Whatever the client speaks: its bytes, untouched."),
 ];

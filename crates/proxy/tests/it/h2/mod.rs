@@ -1,11 +1,14 @@
 //! HTTP/2 clients of the gateway, frame by frame. Foldered by the sections of RFC 9113.
 
 mod attacks;
+mod grpc;
 mod rfc8441;
 mod section_3;
 mod section_5;
 mod section_6;
 mod section_8;
+mod upstream;
+mod upstream_faults;
 
 use crate::bench::Bench;
 use crate::talk::{SOON, Talk, within};
@@ -66,7 +69,7 @@ impl Heard {
     }
 }
 
-fn named<'a>(head: &'a [(String, String)], name: &str) -> Option<&'a str> {
+pub fn named<'a>(head: &'a [(String, String)], name: &str) -> Option<&'a str> {
     head.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
 }
 
@@ -82,6 +85,35 @@ impl Frames {
         frames.talk.say(PREFACE).await;
         frames.say(&Frame::settings(settings)).await;
         frames
+    }
+
+    /// An origin's side of a connection, once the client's preface and settings have come.
+    pub async fn serve(talk: Talk) -> Frames {
+        Frames::serve_with(talk, &[]).await
+    }
+
+    /// The same with these settings.
+    pub async fn serve_with(mut talk: Talk, settings: &[(u16, u32)]) -> Frames {
+        assert_eq!(talk.hear_raw(PREFACE.len()).await, PREFACE);
+        let mut frames = Frames { talk, unpacker: Unpacker::default() };
+        frames.say(&Frame::settings(settings)).await;
+        frames
+    }
+
+    /// The next request's stream and head, and whether it has ended.
+    pub async fn hear_request(&mut self) -> (u32, Vec<(String, String)>, bool) {
+        loop {
+            let frame = self.next().await.expect("a request");
+            if frame.kind == kind::HEADERS {
+                return (frame.stream, self.unpacker.unpack(&frame.payload), frame.ends());
+            }
+        }
+    }
+
+    /// Answers with this status and body.
+    pub async fn answer(&mut self, stream: u32, status: &str, body: &str) {
+        self.say(&Frame::headers(stream, &[(":status", status)], 0)).await;
+        self.say(&Frame::data(stream, body, flag::END_STREAM)).await;
     }
 
     pub async fn say(&mut self, frame: &Frame) {
@@ -177,6 +209,19 @@ impl Frames {
             frames.push(frame);
         }
         frames
+    }
+}
+
+/// Bytes by which a frame of the gateway's widens the window of this stream.
+pub fn widened(frame: &Frame, stream: u32) -> i64 {
+    let number = |bytes: &[u8]| i64::from(u32::from_be_bytes(bytes.try_into().expect("4 bytes")));
+    match (frame.kind, frame.flags) {
+        (kind::WINDOW_UPDATE, _) if frame.stream == stream => number(&frame.payload),
+        (kind::SETTINGS, 0) => {
+            let size = frame.payload.chunks(6).find(|setting| setting[..2] == [0, 4]);
+            size.map_or(0, |size| number(&size[2..]) - 65_535)
+        }
+        _ => 0,
     }
 }
 

@@ -1,6 +1,6 @@
 //! RFC 9113 section 5: streams, and how they are many.
 
-use super::{Ended, Frames};
+use super::{Ended, Frames, widened};
 use crate::bench::{Setup, with};
 use crate::talk::{Clock, End, SOON, ok, pass};
 use gatehouse_core::plan::ClientLimits;
@@ -139,10 +139,8 @@ fn an_origin_that_reads_nothing_stops_the_client() {
         let chunk = vec![b'x'; 16_000];
         for _ in 0..200 {
             while let Some(frame) = crate::talk::within(SOON, client.next_raw()).await.flatten() {
-                if frame.kind == kind::WINDOW_UPDATE && frame.stream == 1 {
-                    window += i64::from(u32::from_be_bytes(frame.payload.try_into().unwrap()));
-                } else if frame.kind == kind::SETTINGS && frame.flags == 0 {
-                    window += 256 * 1024 - 65_535;
+                window += widened(&frame, 1);
+                if frame.kind == kind::SETTINGS && frame.flags == 0 {
                     client.say(&Frame::new(kind::SETTINGS, flag::ACK, 0, [])).await;
                 }
             }

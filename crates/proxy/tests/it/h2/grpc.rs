@@ -1,0 +1,216 @@
+//! gRPC: deadlines, and failures as statuses.
+
+use super::{Ended, Frames, named};
+use crate::bench::{Setup, with};
+use crate::talk::{Clock, pass};
+use gatehouse_core::plan::{Retry, Speaks, Timeouts};
+use gatehouse_rig::frames::{Frame, ask, code, flag};
+use std::time::Duration;
+
+fn grpc() -> Setup {
+    Setup { speaks: Speaks::Grpc, ..Setup::default() }
+}
+
+const CALL: [(&str, &str); 2] = [("content-type", "application/grpc+proto"), ("te", "trailers")];
+
+/// Starts a call with these fields and one message.
+async fn call(client: &mut Frames, stream: u32, more: &[(&str, &str)]) {
+    let fields = [&CALL[..], more].concat();
+    client.say(&Frame::headers(stream, &ask("POST", "/pkg.Service/Call", &fields), 0)).await;
+    client.say(&Frame::data(stream, [0, 0, 0, 0, 1, 7], flag::END_STREAM)).await;
+}
+
+#[test]
+fn a_call_and_its_status_pass() {
+    with(grpc(), async |bench| {
+        let mut origin = bench.origin(1);
+        let mut client = Frames::open(&bench).await;
+        call(&mut client, 1, &[("x-meta-bin", "AAEC")]).await;
+        let mut at_origin = Frames::serve(origin.accept().await).await;
+        let (stream, head, _) = at_origin.hear_request().await;
+        for (name, value) in [
+            (":path", "/pkg.Service/Call"),
+            ("content-type", "application/grpc+proto"),
+            ("te", "trailers"),
+            ("x-meta-bin", "AAEC"),
+        ] {
+            assert_eq!(named(&head, name), Some(value), "{head:?}");
+        }
+        assert_eq!(at_origin.hear(stream).await.body, [0, 0, 0, 0, 1, 7]);
+        let head = [(":status", "200"), ("content-type", "application/grpc+proto")];
+        at_origin.say(&Frame::headers(stream, &head, 0)).await;
+        at_origin.say(&Frame::data(stream, [0, 0, 0, 0, 1, 9], 0)).await;
+        let status = [("grpc-status", "5"), ("grpc-message", "no such thing")];
+        at_origin.say(&Frame::headers(stream, &status, flag::END_STREAM)).await;
+        let heard = client.hear(1).await;
+        assert_eq!(heard.body, [0, 0, 0, 0, 1, 9]);
+        assert_eq!(heard.trailer("grpc-status"), Some("5"));
+        assert_eq!(heard.trailer("grpc-message"), Some("no such thing"));
+    });
+}
+
+#[test]
+fn an_answer_that_is_nothing_but_a_status_stays_one_frame() {
+    with(grpc(), async |bench| {
+        let mut origin = bench.origin(1);
+        let mut client = Frames::open(&bench).await;
+        call(&mut client, 1, &[]).await;
+        let mut at_origin = Frames::serve(origin.accept().await).await;
+        let (stream, ..) = at_origin.hear_request().await;
+        let only = [(":status", "200"), ("content-type", "application/grpc"), ("grpc-status", "3")];
+        at_origin.say(&Frame::headers(stream, &only, flag::END_STREAM)).await;
+        let heard = client.hear(1).await;
+        assert_eq!((heard.heads.len(), heard.field("grpc-status")), (1, Some("3")));
+        assert_eq!(heard.field("content-length"), None);
+    });
+}
+
+/// What the gateway fails at has a status too.
+#[test]
+fn a_failure_of_the_gateway_is_a_grpc_status() {
+    with(grpc(), async |bench| {
+        let mut client = Frames::open(&bench).await;
+        call(&mut client, 1, &[]).await;
+        let heard = client.hear(1).await;
+        assert_eq!((heard.status(), heard.heads.len(), heard.body()), ("200", 1, ""));
+        assert_eq!(heard.field("content-type"), Some("application/grpc"));
+        assert_eq!(heard.field("grpc-status"), Some("14"));
+        let message = heard.field("grpc-message").unwrap();
+        assert!(message.starts_with("the connection was refused (exchange "), "{message}");
+        assert!(bench.log().contains("connect-refused"));
+    });
+}
+
+/// An answer that breaks off ends with a status, not with a reset that says less.
+#[test]
+fn an_answer_that_is_cut_ends_with_a_status() {
+    with(grpc(), async |bench| {
+        let mut origin = bench.origin(1);
+        let mut client = Frames::open(&bench).await;
+        call(&mut client, 1, &[]).await;
+        let mut at_origin = Frames::serve(origin.accept().await).await;
+        let (stream, ..) = at_origin.hear_request().await;
+        at_origin.say(&Frame::headers(stream, &[(":status", "200")], 0)).await;
+        at_origin.say(&Frame::data(stream, [0, 0, 0, 0, 1, 9], 0)).await;
+        pass(Duration::from_millis(1)).await;
+        at_origin.say(&Frame::reset(stream, code::INTERNAL_ERROR)).await;
+        let heard = client.hear(1).await;
+        assert_eq!(heard.ended, Ended::Whole);
+        assert_eq!(heard.body.len(), 6);
+        assert_eq!(heard.trailer("grpc-status"), Some("14"));
+    });
+}
+
+/// The caller's time is passed on, less what has passed, and holds here too.
+#[test]
+fn the_time_of_a_call_is_passed_on_and_kept() {
+    with(grpc(), async |bench| {
+        let mut origin = bench.origin(1);
+        let mut client = Frames::open(&bench).await;
+        let clock = Clock::start();
+        call(&mut client, 1, &[("grpc-timeout", "2S")]).await;
+        let mut at_origin = Frames::serve(origin.accept().await).await;
+        let (stream, head, _) = at_origin.hear_request().await;
+        let left = named(&head, "grpc-timeout").unwrap();
+        let micros: u64 = left.strip_suffix('u').unwrap().parse().unwrap();
+        assert!((1_900_000..=2_000_000).contains(&micros), "{left}");
+        let heard = client.hear(1).await;
+        clock.has_passed(Duration::from_secs(2));
+        assert_eq!(heard.field("grpc-status"), Some("4"));
+        at_origin.hear(stream).await;
+        assert_eq!(bench.endpoints.list()[0].vitals.failed(), 0, "the caller's own time");
+    });
+}
+
+#[test]
+fn a_route_may_give_a_call_less_time_than_it_wants() {
+    let timeouts = Timeouts { total: Some(Duration::from_secs(1)), ..Timeouts::default() };
+    with(Setup { timeouts, ..grpc() }, async |bench| {
+        let _origin = bench.origin(1);
+        let mut client = Frames::open(&bench).await;
+        let clock = Clock::start();
+        call(&mut client, 1, &[("grpc-timeout", "1H")]).await;
+        assert_eq!(client.hear(1).await.field("grpc-status"), Some("4"));
+        clock.has_passed(Duration::from_secs(1));
+    });
+}
+
+#[test]
+fn a_timeout_that_is_none_is_refused() {
+    with(grpc(), async |bench| {
+        let mut client = Frames::open(&bench).await;
+        call(&mut client, 1, &[("grpc-timeout", "soon")]).await;
+        assert_eq!(client.hear(1).await.status(), "400");
+    });
+}
+
+/// UNAVAILABLE is tried again where somebody has said that calls may be.
+#[test]
+fn an_unavailable_endpoint_is_passed_over_where_that_is_asked_for() {
+    for asked_for in [true, false] {
+        let retry =
+            Retry { on_unavailable: asked_for, backoff: Duration::ZERO, ..Retry::default() };
+        with(Setup { endpoints: 2, retry, ..grpc() }, async |bench| {
+            let (mut one, mut two) = (bench.origin(1), bench.origin(2));
+            let mut client = Frames::open(&bench).await;
+            call(&mut client, 1, &[]).await;
+            let mut first = Frames::serve(one.accept().await).await;
+            let (stream, ..) = first.hear_request().await;
+            first.hear(stream).await;
+            let only = [(":status", "200"), ("grpc-status", "14")];
+            first.say(&Frame::headers(stream, &only, flag::END_STREAM)).await;
+            if asked_for {
+                let mut second = Frames::serve(two.accept().await).await;
+                let (stream, ..) = second.hear_request().await;
+                assert_eq!(second.hear(stream).await.body, [0, 0, 0, 0, 1, 7]);
+                let only = [(":status", "200"), ("grpc-status", "0")];
+                second.say(&Frame::headers(stream, &only, flag::END_STREAM)).await;
+            }
+            let expected = if asked_for { "0" } else { "14" };
+            assert_eq!(client.hear(1).await.field("grpc-status"), Some(expected));
+        });
+    }
+}
+
+/// Both sides may speak as they please, and be silent for longer than any request may.
+#[test]
+fn a_conversation_goes_both_ways_at_its_own_pace() {
+    with(grpc(), async |bench| {
+        let mut origin = bench.origin(1);
+        let mut client = Frames::open(&bench).await;
+        client.say(&Frame::headers(1, &ask("POST", "/chat", &CALL), 0)).await;
+        let mut at_origin = Frames::serve(origin.accept().await).await;
+        let (stream, ..) = at_origin.hear_request().await;
+        at_origin.say(&Frame::headers(stream, &[(":status", "200")], 0)).await;
+        client.next().await.unwrap();
+        for word in [b"one", b"two", b"six"] {
+            pass(Duration::from_secs(35)).await;
+            client.say(&Frame::data(1, word, 0)).await;
+            assert_eq!(at_origin.next().await.unwrap().payload, word);
+            at_origin.say(&Frame::data(stream, word, 0)).await;
+            assert_eq!(client.next().await.unwrap().payload, word);
+        }
+        client.say(&Frame::data(1, "", flag::END_STREAM)).await;
+        assert!(at_origin.next().await.unwrap().ends());
+        at_origin.say(&Frame::headers(stream, &[("grpc-status", "0")], flag::END_STREAM)).await;
+        assert_eq!(client.hear(1).await.ended, Ended::Whole);
+    });
+}
+
+/// Defect 10: what belongs to the gateway alone does not travel as metadata.
+#[test]
+fn the_gateways_own_secrets_are_no_metadata() {
+    with(grpc(), async |bench| {
+        let mut origin = bench.origin(1);
+        let mut client = Frames::open(&bench).await;
+        let own =
+            [("x-forwarded-for", "1.2.3.4"), ("x-real-ip", "1.2.3.4"), ("x_real_ip", "1.2.3.4")];
+        call(&mut client, 1, &own).await;
+        let mut at_origin = Frames::serve(origin.accept().await).await;
+        let (stream, head, _) = at_origin.hear_request().await;
+        assert_eq!(named(&head, "x-forwarded-for"), Some("192.0.2.1"));
+        assert_eq!((named(&head, "x-real-ip"), named(&head, "x_real_ip")), (None, None));
+        at_origin.say(&Frame::reset(stream, code::CANCEL)).await;
+        client.hear(1).await;
+    });
+}
