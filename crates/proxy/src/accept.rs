@@ -25,18 +25,14 @@ pub(crate) async fn accept(worker: Rc<Worker>, mut listener: Listener, entrance:
     let mut told = None;
     let _alive = Alive::new(&worker);
     loop {
-        let taken = poll_fn(|cx| {
-            if entrance.until() == Until::Now {
-                return Poll::Ready(None);
+        let taken = poll_fn(|cx| match entrance.until() {
+            Until::Told => {
+                told.get_or_insert_with(|| worker.tell_of_drain(cx.waker()));
+                listener.poll_accept(cx).map(Some)
             }
-            match listener.poll_accept(cx) {
-                Poll::Ready(taken) => Poll::Ready(Some(taken)),
-                Poll::Pending if entrance.until() == Until::Empty => Poll::Ready(None),
-                Poll::Pending => {
-                    told.get_or_insert_with(|| worker.tell_of_drain(cx.waker()));
-                    Poll::Pending
-                }
-            }
+            // The kernel knows what is queued before this thread is told.
+            Until::Empty => Poll::Ready(listener.take_queued().transpose()),
+            Until::Now => Poll::Ready(None),
         });
         match taken.await {
             None => break,
@@ -59,11 +55,13 @@ pub(crate) async fn accept(worker: Rc<Worker>, mut listener: Listener, entrance:
 
 /// Whether the process, not the connection, is at its end.
 fn is_exhaustion(error: &io::Error) -> bool {
+    const ENOMEM: i32 = 12;
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
+    /// Too many descriptors are watched by epoll.
+    const ENOSPC: i32 = 28;
     const ENOBUFS: i32 = 105;
-    const ENOMEM: i32 = 12;
-    matches!(error.raw_os_error(), Some(ENFILE | EMFILE | ENOBUFS | ENOMEM))
+    matches!(error.raw_os_error(), Some(ENOMEM | ENFILE | EMFILE | ENOSPC | ENOBUFS))
 }
 
 /// Begins what a listener does with its connections.

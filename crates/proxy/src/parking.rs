@@ -207,6 +207,23 @@ pub(crate) async fn porter(worker: Rc<Worker>) {
                 rooms::serve(&worker, client);
             }
         }
-        worker.tasks.next_round().await;
+        if !woken.is_empty() {
+            worker.tasks.next_round().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an allocation costs beside its bytes, at most.
+    const ALLOCATION_BYTES: usize = 24;
+
+    #[test]
+    fn an_idle_connection_is_made_of_few_bytes() {
+        let client = size_of::<Client>() + ALLOCATION_BYTES;
+        let bytes = client + size_of::<Place>() + driver::SOCKET_BYTES;
+        assert!(bytes <= 400, "{bytes} bytes, {client} of them the client");
     }
 }

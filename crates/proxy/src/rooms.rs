@@ -103,6 +103,8 @@ async fn stay(worker: &Rc<Worker>, client: &mut Client) -> Left {
         return Left::Idle;
     }
     while client.awaits_request(worker).await {
+        #[cfg(feature = "memory")]
+        assert!(!worker.faulty.replace(false), "a test asked for this");
         if client.served == 0 && client.rules().versions.has_http2() {
             match streams::spoken(client).await {
                 Spoken::Http1 => {}

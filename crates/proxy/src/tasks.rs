@@ -117,6 +117,8 @@ pub(crate) struct Tasks {
     put_off: RefCell<Vec<u32>>,
     current: Cell<u32>,
     ended: Cell<bool>,
+    #[cfg(feature = "memory")]
+    pub polls: Cell<u64>,
 }
 
 impl Default for Tasks {
@@ -134,6 +136,8 @@ impl Default for Tasks {
             put_off: RefCell::default(),
             current: Cell::new(NONE),
             ended: Cell::new(false),
+            #[cfg(feature = "memory")]
+            polls: Cell::new(0),
         }
     }
 }
@@ -257,6 +261,8 @@ impl Tasks {
         let Some(mut running) = place.running.take() else { return };
         let Some(waker) = place.waker.take() else { return };
         drop(places);
+        #[cfg(feature = "memory")]
+        self.polls.set(self.polls.get() + 1);
         self.current.set(task);
         driver::allow(ALLOWANCE);
         let polled = catch_unwind(AssertUnwindSafe(|| {

@@ -156,6 +156,9 @@ pub(crate) struct Worker {
     pub parking: Parking,
     pub doors: Doors,
     alive: Cell<usize>,
+    /// Whether the next exchange is to panic.
+    #[cfg(feature = "memory")]
+    pub faulty: Cell<bool>,
     pub draining: Cell<bool>,
     /// Whether the time of a drain is over: what is carried through is cut now.
     pub cutting: Cell<bool>,
@@ -189,6 +192,8 @@ impl Worker {
             parking: Parking::default(),
             doors: Doors::default(),
             alive: Cell::new(0),
+            #[cfg(feature = "memory")]
+            faulty: Cell::new(false),
             draining: Cell::new(false),
             cutting: Cell::new(false),
             view: RefCell::new(Rc::new(view)),

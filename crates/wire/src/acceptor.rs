@@ -3,7 +3,7 @@
 use crate::driver::{self, Hushed, Registration};
 use crate::ready::{Direction, Trigger};
 use crate::socket::{Connected, Stream};
-use rustix::io::Errno;
+use rustix::io::retry_on_intr;
 use rustix::net::{SocketFlags, acceptfrom_with};
 use std::io;
 use std::net::SocketAddr;
@@ -63,29 +63,54 @@ impl Acceptor {
                 self.burst = (self.burst * 2).min(BURST_MAX);
                 self.left = self.burst;
             }
-            match acceptfrom_with(&self.descriptor, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
-                Ok((taken, peer)) => {
+            match self.accept() {
+                Ok(taken) => {
                     self.left -= 1;
-                    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
-                    let taken = Connected::new(taken)?;
-                    return Poll::Ready(Ok(match peer {
-                        Some(_) => (Stream::Tcp(taken), peer),
-                        None => (Stream::Unix(taken), None),
-                    }));
+                    return Poll::Ready(Ok(taken));
                 }
-                Err(Errno::AGAIN) => {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.burst = (self.burst - self.left).max(1);
                     self.left = self.burst;
                     self.registration.blocked(Direction::Read);
                 }
-                Err(Errno::INTR) => {}
                 Err(error) => {
                     // What is still queued would be told of all the while that nobody asks.
                     self.hushed = true;
                     self.registration.hush(self.descriptor.as_fd(), Hushed::Yes)?;
-                    return Poll::Ready(Err(error.into()));
+                    return Poll::Ready(Err(error));
                 }
             }
         }
+    }
+
+    /// Takes a connection that is queued, whatever the driver knows; `None` where there is none.
+    ///
+    /// # Errors
+    /// As [`Acceptor::poll_accept`].
+    pub fn take_queued(&mut self) -> io::Result<Option<(Stream, Option<SocketAddr>)>> {
+        match self.accept() {
+            Ok(taken) => Ok(Some(taken)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let (taken, peer) = retry_on_intr(|| acceptfrom_with(&self.descriptor, flags))?;
+        let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+        let taken = Connected::new(taken)?;
+        Ok(match peer {
+            Some(_) => (Stream::Tcp(taken), peer),
+            None => (Stream::Unix(taken), None),
+        })
+    }
+}
+
+impl Drop for Acceptor {
+    fn drop(&mut self) {
+        // Whoever bound it, other workers and another process may have it open still: the driver
+        // would be told of what they are to take, over and over.
+        drop(self.registration.hush(self.descriptor.as_fd(), Hushed::Yes));
     }
 }

@@ -70,6 +70,9 @@ impl Driver {
     }
 }
 
+/// Bytes of this process that a socket takes, without what waits for it.
+pub const SOCKET_BYTES: usize = size_of::<Slot>();
+
 #[derive(Debug, Default)]
 struct Slot {
     reader: Option<Waker>,
@@ -111,7 +114,8 @@ impl Slots {
     }
 }
 
-/// A socket's place with this thread's driver. The kernel forgets the socket when it is closed.
+/// A socket's place with this thread's driver. The kernel forgets a socket when its last
+/// descriptor is closed; one that has others must be hushed before.
 #[derive(Debug)]
 pub(crate) struct Registration {
     slot: u32,
@@ -136,16 +140,18 @@ impl Registration {
         })
     }
 
-    /// Tells of this socket no more, until it is told to again.
+    /// Tells of this socket no more, or does again.
     pub fn hush(&self, socket: BorrowedFd<'_>, hushed: Hushed) -> io::Result<()> {
-        DRIVER.with(|driver| {
+        let told = DRIVER.try_with(|driver| {
             let data = data(self.slot, driver.slots.borrow_mut().at(self.slot).generation);
-            let flags = match hushed {
-                Hushed::Yes => EventFlags::empty(),
-                Hushed::No => Trigger::Level.flags(),
-            };
-            Ok(epoll::modify(driver.epoll()?, socket, data, flags)?)
-        })
+            match hushed {
+                Hushed::Yes => epoll::delete(driver.epoll()?, socket)?,
+                Hushed::No => epoll::add(driver.epoll()?, socket, data, Trigger::Level.flags())?,
+            }
+            Ok(())
+        });
+        // At the end of its thread a driver may be gone before a socket.
+        told.unwrap_or(Ok(()))
     }
 
     /// Ready once there is something to do in this direction, as far as is known.

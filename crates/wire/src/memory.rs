@@ -260,6 +260,14 @@ impl MemoryListener {
     }
 }
 
+impl MemoryListener {
+    /// See [`crate::Listener::take_queued`].
+    pub fn take_queued(&mut self) -> Option<(Stream, Peer)> {
+        let (stream, peer) = lock(&self.queue).waiting.pop_front()?;
+        Some((Stream::Memory(stream), Peer::Ip(peer)))
+    }
+}
+
 impl Drop for MemoryListener {
     fn drop(&mut self) {
         let mut queue = lock(&self.queue);

@@ -390,13 +390,28 @@ impl Listener {
     /// What `accept` says.
     pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Stream, Peer)>> {
         match self {
-            Listener::Socket(acceptor) => acceptor.poll_accept(cx).map_ok(|(stream, peer)| {
-                (stream, peer.map_or(Peer::Local, |peer| Peer::Ip(canonical(peer))))
-            }),
+            Listener::Socket(acceptor) => acceptor.poll_accept(cx).map_ok(with_peer),
             #[cfg(feature = "memory")]
             Listener::Memory(listener) => listener.poll_accept(cx),
         }
     }
+
+    /// Takes a connection that is queued, whether or not that was told already; `None` where
+    /// there is none. Whoever is about to close asks: closing resets what is queued.
+    ///
+    /// # Errors
+    /// What `accept` says.
+    pub fn take_queued(&mut self) -> io::Result<Option<(Stream, Peer)>> {
+        match self {
+            Listener::Socket(acceptor) => Ok(acceptor.take_queued()?.map(with_peer)),
+            #[cfg(feature = "memory")]
+            Listener::Memory(listener) => Ok(listener.take_queued()),
+        }
+    }
+}
+
+fn with_peer((stream, peer): (Stream, Option<SocketAddr>)) -> (Stream, Peer) {
+    (stream, peer.map_or(Peer::Local, |peer| Peer::Ip(canonical(peer))))
 }
 
 /// An IPv4 client of a dual-stack socket is an IPv4 client.
@@ -415,6 +430,15 @@ mod tests {
         let Bind::Ip(address) = bound.address().unwrap() else { panic!("not an address") };
         let again = Bound::new(&Bind::Ip(address), 2);
         assert_eq!(again.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn an_accepted_connection_sends_at_once_without_being_told_to() {
+        let bound = Bound::new(&Bind::Ip("127.0.0.1:0".parse().unwrap()), 1).unwrap();
+        let Bind::Ip(address) = bound.address().unwrap() else { panic!("not an address") };
+        let WorkerSocket::Tcp(listener) = bound.for_worker(0).unwrap() else { panic!("not TCP") };
+        let _client = std::net::TcpStream::connect(address).unwrap();
+        assert!(listener.accept().unwrap().0.nodelay().unwrap());
     }
 
     #[test]

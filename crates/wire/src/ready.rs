@@ -73,7 +73,8 @@ impl Trigger {
     pub fn flags(self) -> EventFlags {
         match self {
             Trigger::Edge => EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET,
-            Trigger::Level => EventFlags::IN,
+            // Where workers share it, not all of them are woken for one connection.
+            Trigger::Level => EventFlags::IN | EventFlags::EXCLUSIVE,
         }
     }
 }

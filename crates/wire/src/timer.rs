@@ -206,3 +206,73 @@ impl Timers {
         self.slots[entry.number as usize].place = at as u32;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::{Arc, Mutex};
+    use std::task::Wake;
+
+    struct Note(u32, Arc<Mutex<Vec<u32>>>);
+
+    impl Wake for Note {
+        fn wake(self: Arc<Note>) {
+            self.1.lock().unwrap().push(self.0);
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Act {
+        Arm(usize, u64),
+        Remove(usize),
+        Fire(u64),
+    }
+
+    fn act() -> impl Strategy<Value = Act> {
+        prop_oneof![
+            (0..20_usize, 0..1000_u64).prop_map(|(timer, at)| Act::Arm(timer, at)),
+            (0..20_usize).prop_map(Act::Remove),
+            (0..1000_u64).prop_map(Act::Fire),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn timers_fire_as_a_sorted_list_would(acts in prop::collection::vec(act(), 0..200)) {
+            let fired: Arc<Mutex<Vec<u32>>> = Arc::default();
+            let mut timers = Timers::new();
+            let mut numbers: Vec<Option<u32>> = vec![None; 20];
+            let mut expected: BTreeMap<(u64, u32), u32> = BTreeMap::new();
+            let order = AtomicU32::new(0);
+            for act in acts {
+                match act {
+                    Act::Arm(timer, at) => {
+                        let number = *numbers[timer].get_or_insert_with(|| timers.add());
+                        let waker = Waker::from(Arc::new(Note(number, Arc::clone(&fired))));
+                        timers.arm(number, Moment::from_nanos(at), &waker);
+                        expected.retain(|_, known| *known != number);
+                        expected.insert((at, order.fetch_add(1, Ordering::Relaxed)), number);
+                    }
+                    Act::Remove(timer) => {
+                        if let Some(number) = numbers[timer].take() {
+                            timers.remove(number);
+                            expected.retain(|_, known| *known != number);
+                        }
+                    }
+                    Act::Fire(now) => {
+                        timers.fire(Moment::from_nanos(now));
+                        let later = expected.split_off(&(now + 1, 0));
+                        let due: Vec<u32> = expected.into_values().collect();
+                        expected = later;
+                        prop_assert_eq!(std::mem::take(&mut *fired.lock().unwrap()), due);
+                    }
+                }
+                let next = expected.keys().next().map(|(at, _)| Moment::from_nanos(*at));
+                prop_assert_eq!(timers.next(), next);
+            }
+        }
+    }
+}

@@ -66,6 +66,16 @@ impl MemoryGate {
         self.worker.parking.len()
     }
 
+    /// How often a task of the worker has run.
+    pub fn polls(&self) -> u64 {
+        self.worker.tasks.polls.get()
+    }
+
+    /// Has the next exchange panic.
+    pub fn fail_next(&self) {
+        self.worker.faulty.set(true);
+    }
+
     /// Idle upstream connections kept, over all endpoints.
     pub fn idle_connections(&self) -> usize {
         self.worker.idle_connections()

@@ -13,6 +13,7 @@ mod interim;
 mod limits;
 mod logging;
 mod own_answers;
+mod parking;
 mod pipelining;
 mod proxied;
 mod relaying;

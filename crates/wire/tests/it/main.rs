@@ -1,6 +1,7 @@
 //! What is parsed and written, under arbitrary bytes.
 
 mod client_hello;
+mod driver;
 mod fuzz;
 mod oracle;
 mod proxy_header;
