@@ -45,7 +45,7 @@ pub async fn ask(
         let mut asking = Asking { body: question.body, written: 0, method: question.method };
         let head = poll_fn(|cx| {
             // Once it has ended, the stream tells.
-            drop(driver.poll(cx));
+            let _ = driver.poll(cx);
             asking.poll(cx, stream)
         })
         .await?;
@@ -117,7 +117,7 @@ async fn read(
     let mut room = [0; 4096];
     while !head.body.is_none() {
         let count = poll_fn(|cx| {
-            drop(driver.poll(cx));
+            let _ = driver.poll(cx);
             stream.poll_read(cx, &mut room)
         })
         .await

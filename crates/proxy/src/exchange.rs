@@ -14,19 +14,16 @@ use std::rc::Rc;
 
 /// Runs one exchange; says what becomes of the connection.
 pub(crate) async fn exchange(worker: &Rc<Worker>, client: &mut Client) -> After {
-    let mut trace = Trace::new(worker.next_id(), now());
     let mut desk = worker.take_desk();
-    worker.meters.in_flight.add(1);
-    let after = match carry(worker, client, &mut desk, &mut trace).await {
+    let mut running = record::Running::begin(worker, client, &mut desk);
+    let record::Running { client, desk: at, trace, .. } = &mut running;
+    let after = match carry(worker, client, at, trace).await {
         Ok(after) => after,
-        Err(failure) => {
-            respond::failure(worker, client, &mut desk.heads, failure, &mut trace).await
-        }
+        Err(failure) => respond::failure(worker, client, &mut at.heads, failure, trace).await,
     };
-    record::record(worker, client, &desk.heads.request, &trace);
-    worker.meters.in_flight.sub(1);
+    running.record();
+    drop(running);
     worker.give_desk(desk);
-    client.served += 1;
     after
 }
 

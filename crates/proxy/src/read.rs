@@ -7,7 +7,7 @@ use crate::worker::Worker;
 use gatehouse_core::failure::{Failure, Kind, Step};
 use gatehouse_core::message::{Known, RequestHead};
 use gatehouse_core::plan::ClientLimits;
-use gatehouse_wire::h1::{ReadError, RequestLimits, request};
+use gatehouse_wire::h1::{ReadError, RequestLimits, request, salvage};
 use gatehouse_wire::timer::now;
 use std::future::poll_fn;
 use std::task::Poll;
@@ -50,7 +50,10 @@ pub(crate) async fn read(
     let read = if waited { now() } else { trace.started };
     trace.read = Some(read);
     trace.tried = read;
-    outcome?;
+    if let Err(failure) = outcome {
+        salvage(io.inbox.bytes(), head);
+        return Err(failure);
+    }
     // gRPC-Web is what gRPC is over HTTP/1.1.
     if head.fields.has(Known::ContentType) {
         trace.call = Call::of(head, read)?.filter(|call| call.web.is_some());

@@ -6,14 +6,62 @@ use crate::meters::RouteMeter;
 use crate::tcp::Connection;
 use crate::tcp_line::TcpLine;
 use crate::trace::Trace;
-use crate::worker::Worker;
-use gatehouse_core::failure::Side;
+use crate::worker::{Desk, Worker};
+use gatehouse_core::failure::{Failure, Kind, Side};
 use gatehouse_core::message::RequestHead;
 use gatehouse_core::plan::LogFormat;
 use gatehouse_wire::timer::now;
 
+/// An exchange that runs. One that is dropped before its end, because the time of a drain is over,
+/// is recorded as well.
+pub(crate) struct Running<'a> {
+    worker: &'a Worker,
+    pub client: &'a mut Client,
+    pub desk: &'a mut Desk,
+    pub trace: Trace,
+    recorded: bool,
+}
+
+impl<'a> Running<'a> {
+    /// Counts it in.
+    pub fn begin(worker: &'a Worker, client: &'a mut Client, desk: &'a mut Desk) -> Running<'a> {
+        worker.meters.in_flight.add(1);
+        let trace = Trace::new(worker.next_id(), now());
+        Running { worker, client, desk, trace, recorded: false }
+    }
+
+    /// Counts it out and writes its line.
+    pub fn record(&mut self) {
+        self.recorded = true;
+        exchange(self.worker, self.client, &self.desk.heads.request, &self.trace);
+        self.worker.meters.in_flight.sub(1);
+        self.client.served += 1;
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if self.recorded {
+            return;
+        }
+        if std::thread::panicking() {
+            // What would write the line may be what panicked.
+            return self.worker.meters.in_flight.sub(1);
+        }
+        let Desk { heads, upload, download } = &*self.desk;
+        if self.trace.streams && download.has_begun() {
+            self.trace.status = heads.answer.status;
+            self.trace.sent_bytes = download.payload();
+            self.trace.received_bytes = upload.payload();
+        }
+        let cut = Failure::new(self.trace.step(), Kind::DrainCut);
+        self.trace.failure.get_or_insert(cut);
+        self.record();
+    }
+}
+
 /// Counts an exchange and writes its line.
-pub(crate) fn record(worker: &Worker, client: &Client, head: &RequestHead, trace: &Trace) {
+fn exchange(worker: &Worker, client: &Client, head: &RequestHead, trace: &Trace) {
     let took = trace.ended.unwrap_or_else(now).since(trace.started);
     let view = trace.view.clone().unwrap_or_else(|| worker.view());
     let meter = view.meter(&worker.meters, trace.route);

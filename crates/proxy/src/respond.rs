@@ -78,7 +78,9 @@ pub(crate) async fn respond(
     if let Some(form) = web.and_then(|call| call.web) {
         download.translate(form.of_answer());
     }
+    trace.streams = true;
     let outcome = stream(client, &mut lease.origin, upload, download, admitted, trace).await;
+    trace.streams = false;
     trace.sent_bytes = download.payload();
     trace.received_bytes = upload.payload();
     if let Err(failure) = outcome {

@@ -177,6 +177,15 @@ impl Tasks {
         .await;
     }
 
+    /// Drops all tasks but the calling one, and what they hold.
+    pub fn clear(&self) {
+        let count = self.places.borrow().len();
+        for at in 0..count {
+            let running = self.places.borrow_mut()[at].running.take();
+            drop(catch_unwind(AssertUnwindSafe(|| drop(running))));
+        }
+    }
+
     /// Runs tasks on this thread until `main`, which is one of them, has ended; then drops them
     /// all. `bell` is what ends a wait of this thread's driver.
     ///

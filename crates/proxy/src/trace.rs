@@ -3,7 +3,7 @@
 use crate::grpc::Call;
 use crate::worker::View;
 use gatehouse_core::endpoints::EndpointId;
-use gatehouse_core::failure::{Failure, Kind};
+use gatehouse_core::failure::{Failure, Kind, Step};
 use gatehouse_core::moment::Moment;
 use gatehouse_core::plan::{RouteId, Timeouts, UpstreamId};
 use std::rc::Rc;
@@ -32,6 +32,8 @@ pub(crate) struct Trace {
     /// When the answer's last byte was written; what the connection does after is not the
     /// exchange's.
     pub ended: Option<Moment>,
+    /// Whether the answer is on its way.
+    pub streams: bool,
     pub view: Option<Rc<View>>,
     pub route: Option<RouteId>,
     pub upstream: Option<UpstreamId>,
@@ -58,6 +60,7 @@ impl Trace {
             tried: started,
             answered: None,
             ended: None,
+            streams: false,
             view: None,
             route: None,
             upstream: None,
@@ -69,6 +72,16 @@ impl Trace {
             sent_bytes: 0,
             call: None,
             failure: None,
+        }
+    }
+
+    /// The step it is in, as far as what is remembered tells.
+    pub fn step(&self) -> Step {
+        match self {
+            Trace { streams: true, .. } => Step::Respond,
+            Trace { read: None, .. } => Step::Read,
+            Trace { endpoint: None, .. } => Step::Pick,
+            Trace { .. } => Step::Receive,
         }
     }
 

@@ -436,7 +436,8 @@ mod tests {
     fn an_accepted_connection_sends_at_once_without_being_told_to() {
         let bound = Bound::new(&Bind::Ip("127.0.0.1:0".parse().unwrap()), 1).unwrap();
         let Bind::Ip(address) = bound.address().unwrap() else { panic!("not an address") };
-        let WorkerSocket::Tcp(listener) = bound.for_worker(0).unwrap() else { panic!("not TCP") };
+        let own = bound.for_worker(0, 1).unwrap().pop().unwrap();
+        let WorkerSocket::Tcp(listener) = own else { panic!("not TCP") };
         let _client = std::net::TcpStream::connect(address).unwrap();
         assert!(listener.accept().unwrap().0.nodelay().unwrap());
     }

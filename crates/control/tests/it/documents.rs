@@ -1,9 +1,9 @@
 //! What is written from the schema says what the code does.
 
-use crate::examples::examples;
+use crate::examples::{examples, expectations_hold};
 use crate::golden::{compare, root};
 use crate::json_schema::{Schema, toml_value};
-use gatehouse_control::config::{json_schema, load_text, markdown};
+use gatehouse_control::config::{json_schema, layout, load_text, markdown};
 use gatehouse_core::plan::{ClientLimits, Keepalive, Retry, Timeouts};
 use std::fs;
 use std::path::Path;
@@ -12,6 +12,25 @@ use std::path::Path;
 fn the_page_of_the_configuration_is_what_the_schema_says() {
     if let Err(message) = compare(&root().join("docs/configuration.md"), &markdown()) {
         panic!("{message}");
+    }
+}
+
+/// The configurations that a page shows.
+fn configurations(page: &str) -> Vec<String> {
+    let text = fs::read_to_string(root().join(page)).expect("the page is there");
+    let blocks = text.split("```toml\n").skip(1);
+    blocks.map(|block| block.split("```").next().unwrap_or("").to_owned()).collect()
+}
+
+#[test]
+fn the_readmes_configurations_load_keep_their_promises_and_are_laid_out() {
+    let shown = configurations("README.md");
+    assert!(shown.len() >= 2, "{shown:?}");
+    for text in shown {
+        let loaded = load_text("README.md", &text, &[]);
+        assert_eq!(loaded.problems, [], "{text}");
+        expectations_hold(&loaded);
+        assert_eq!(layout(&text).as_deref(), Ok(&*text));
     }
 }
 

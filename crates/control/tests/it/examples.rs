@@ -15,7 +15,7 @@ pub(crate) fn examples() -> Vec<PathBuf> {
     examples
 }
 
-fn expectations_hold(loaded: &Loaded) {
+pub(crate) fn expectations_hold(loaded: &Loaded) {
     let lowered = loaded.lowered.as_ref().expect("it loads");
     for expect in &lowered.expects {
         let answer = ask(&lowered.plan, &expect.question).expect("a question that can be asked");

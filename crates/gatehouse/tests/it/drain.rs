@@ -1,7 +1,7 @@
 //! The end of a gateway: what is in flight ends well within the limit, and what does not is cut
 //! and reported.
 
-use crate::front::{BINARY, LIMIT, config, get_over, request, scrape, start};
+use crate::front::{BINARY, DOORS, LIMIT, config, get_over, request, routes, scrape, start};
 use gatehouse_rig::origin::Origin;
 use gatehouse_rig::process::{Gateway, Signal};
 use gatehouse_rig::script::{Client, Ending, Script, ScriptedOrigin};
@@ -110,6 +110,33 @@ fn what_takes_longer_than_the_limit_is_cut_and_reported() {
     let said = gateway.errors().join("\n");
     let report = "warn: drained; 1 connection took longer than the drain limit and was cut";
     assert!(said.contains(report), "{said}");
+}
+
+#[test]
+fn what_is_cut_has_its_line_in_the_access_log() {
+    let part = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello";
+    let origin = ScriptedOrigin::each(Script::new().expect_head().send(part));
+    let text = format!("drain = \"300ms\"\n{DOORS}{}", routes(&[origin.address()]));
+    let mut gateway = Gateway::start(BINARY, &text);
+    let [mut begun, mut silent] = [(); 2].map(|()| Client::connect(gateway.listener("web")));
+    begun.send(request("GET", "/begun", ""));
+    let _ = begun.read_head();
+    silent.send("GET /silent HTTP/1.1\r\nHost: test\r\n");
+    gateway.signal(Signal::Term);
+    gateway.wait(LIMIT);
+    let lines = gateway.output();
+    let line = |path: &str| {
+        let mut own = lines.iter().filter(|line| line.contains(&format!("\"path\":\"{path}\"")));
+        let found = own.next().unwrap_or_else(|| panic!("no line of {path} in {lines:?}")).clone();
+        assert_eq!(own.next(), None);
+        assert!(found.contains("\"failure\":\"drain-cut\""), "{found}");
+        found
+    };
+    let begun = line("/begun");
+    assert!(begun.contains("\"status\":200,") && begun.contains("\"sent\":5,"), "{begun}");
+    assert!(begun.contains("\"step\":\"respond\""), "{begun}");
+    let silent = line("/silent");
+    assert!(silent.contains("\"status\":0,") && silent.contains("\"step\":\"read\""), "{silent}");
 }
 
 #[test]

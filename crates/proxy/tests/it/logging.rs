@@ -40,6 +40,38 @@ fn nothing_a_client_sends_can_break_or_forge_a_line() {
 }
 
 #[test]
+fn a_request_that_is_refused_while_it_is_read_is_logged_with_what_was_understood() {
+    with(Setup::default(), async |bench| {
+        let shown = "\"method\":\"GET\",\"host\":\"h\",\"path\":\"/a\",\"query\":\"b\",";
+        let long = "x".repeat(70_000);
+        for (rest, failure) in [
+            ("HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 1\r\n", "framing"),
+            ("HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n", "coding"),
+            ("HTTP/1.1\r\nHost: h\r\nX : y\r\n", "malformed"),
+            ("HTTP/1.1\r\nHost: h\r\nHost: i\r\n", "host"),
+            ("HTTP/2.0\r\nHost: h\r\n", "version"),
+            (&format!("HTTP/1.1\r\nHost: h\r\nX: {long}\r\n"), "head-too-large"),
+        ] {
+            let mut client = bench.client();
+            client.say(format!("GET /a?b {rest}\r\n")).await;
+            client.hear_end().await;
+            let log = bench.log();
+            assert!(log.contains(shown) && log.contains(failure), "{rest:.60}: {log}");
+        }
+        let mut client = bench.client();
+        client.say("GET /a?b HTTP/1.1\r\nHost: h\r\nX: ").await;
+        client.half_close().await;
+        client.hear_end().await;
+        let mut slow = bench.client();
+        slow.say("GET /a?b HTTP/1.1\r\nHost: h\r\nX: ").await;
+        slow.hear_end().await;
+        let log = bench.log();
+        assert_eq!(log.matches(shown).count(), 2, "{log}");
+        assert!(log.contains("client-gone") && log.contains("head-timeout"), "{log}");
+    });
+}
+
+#[test]
 fn every_exchange_has_one_line() {
     with(Setup::default(), async |bench| {
         let mut line = bench.line();

@@ -5,6 +5,7 @@ pub mod encode;
 pub(crate) mod fields;
 pub mod request;
 pub mod response;
+mod salvage;
 mod scan;
 pub(crate) mod target;
 
@@ -13,6 +14,7 @@ use gatehouse_core::message::{Fields, Known};
 pub use body::{BodyError, Decoder};
 pub use request::{ReadError, RequestLimits};
 pub use response::AnswerError;
+pub use salvage::salvage;
 
 /// The most field lines any limit may allow.
 pub const FIELDS_MAX: usize = 256;

@@ -48,7 +48,7 @@ fn wait<T>(mut work: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
 fn listening() -> (Bound, Listener, SocketAddr) {
     let bound = Bound::new(&Bind::Ip("127.0.0.1:0".parse().unwrap()), 1).unwrap();
     let Bind::Ip(address) = bound.address().unwrap() else { panic!("not an address") };
-    let listener = Listener::register(bound.for_worker(0).unwrap()).unwrap();
+    let listener = Listener::register(bound.for_worker(0, 1).unwrap().pop().unwrap()).unwrap();
     (bound, listener, address)
 }
 
