@@ -10,6 +10,7 @@ use crate::worker::{Desk, Worker};
 use gatehouse_core::failure::{Failure, Kind, Side};
 use gatehouse_core::message::RequestHead;
 use gatehouse_core::plan::LogFormat;
+use gatehouse_wire::h1::salvage;
 use gatehouse_wire::timer::now;
 
 /// An exchange that runs. One that is dropped before its end, because the time of a drain is over,
@@ -48,7 +49,10 @@ impl Drop for Running<'_> {
             // What would write the line may be what panicked.
             return self.worker.meters.in_flight.sub(1);
         }
-        let Desk { heads, upload, download } = &*self.desk;
+        let Desk { heads, upload, download } = &mut *self.desk;
+        if self.trace.read.is_none() {
+            salvage(self.client.io.inbox.bytes(), &mut heads.request);
+        }
         if self.trace.streams && download.has_begun() {
             self.trace.status = heads.answer.status;
             self.trace.sent_bytes = download.payload();

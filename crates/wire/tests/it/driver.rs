@@ -225,7 +225,10 @@ fn a_task_that_has_used_up_its_allowance_finds_nothing_ready() {
 #[test]
 fn a_bell_ends_the_wait_from_another_thread() {
     let bell = driver::bell().unwrap();
-    let rung = std::thread::spawn(move || bell.wake());
+    let rung = std::thread::spawn({
+        let bell = bell.clone();
+        move || bell.wake()
+    });
     driver::turn(Wait::Yes).unwrap();
     rung.join().unwrap();
 }
