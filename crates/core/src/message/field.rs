@@ -269,10 +269,15 @@ impl Fields {
 
     /// The same, with the value written in place by `write`, which must only append.
     pub fn append_with(&mut self, name: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
+        self.append_received(Known::of(name), name, write);
+    }
+
+    /// The same, for a received field of which [`Fields::know`] has said what it is.
+    pub fn append_received(&mut self, known: Known, name: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(name);
         self.bytes.extend_from_slice(b": ");
-        self.end_line(Known::of(name), Span::new(start, start + name.len()), write);
+        self.end_line(known, Span::new(start, start + name.len()), write);
     }
 
     /// The same, for a field that the caller knows: `label` is its name, a colon and a space.

@@ -7,7 +7,7 @@ use crate::h1::{AnswerError, ReadError, RequestLimits, body, target};
 use gatehouse_core::message::{
     BodyLength, Fields, Known, Method, RequestHead, ResponseHead, Version,
 };
-use http::header::{COOKIE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{COOKIE, HeaderMap};
 use http::{request, response};
 use std::io;
 
@@ -73,14 +73,16 @@ fn fill(map: &HeaderMap, fields: &mut Fields) -> Result<usize, &'static str> {
     let mut lines = 0;
     let mut cookies = false;
     for (name, value) in map {
-        judge(name, value)?;
-        if *name == COOKIE {
-            if std::mem::replace(&mut cookies, true) {
-                continue;
-            }
-            fields.append_with(b"cookie", |line| join_cookies(map, line));
+        // Remembers underscores too, as for a head of HTTP/1.1.
+        let known = fields.know(name.as_str().as_bytes());
+        let known = judge(known, name.as_str().as_bytes(), value.as_bytes())?;
+        if known != Known::Cookie {
+            let write = |line: &mut Vec<u8>| line.extend_from_slice(value.as_bytes());
+            fields.append_received(known, name.as_str().as_bytes(), write);
+        } else if !std::mem::replace(&mut cookies, true) {
+            fields.append_received(known, b"cookie", |line| join_cookies(map, line));
         } else {
-            fields.append(name.as_str().as_bytes(), value.as_bytes());
+            continue;
         }
         lines += 1;
     }
@@ -96,20 +98,19 @@ fn join_cookies(map: &HeaderMap, line: &mut Vec<u8>) {
     }
 }
 
-/// Whether a field may stand in HTTP/2, and means the same in HTTP/1.1.
-fn judge(name: &HeaderName, value: &HeaderValue) -> Result<(), &'static str> {
-    let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
+/// Whether a field may stand in HTTP/2, and means the same in HTTP/1.1; which it is. `known` is
+/// `None` where its name is no token.
+fn judge(known: Option<Known>, name: &[u8], value: &[u8]) -> Result<Known, &'static str> {
     // RFC 9113 section 8.2.1; the h2 crate lets no other bytes through than a token's.
-    if name.iter().any(u8::is_ascii_uppercase) || !name.iter().all(|byte| is_token(*byte)) {
-        return Err("a field name holds a byte that is no lower-case token");
-    }
+    let known = known.filter(|_| !name.iter().any(u8::is_ascii_uppercase));
+    let known = known.ok_or("a field name holds a byte that is no lower-case token")?;
     if value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
         return Err("a field value holds CR, LF or NUL");
     }
     if value.first().is_some_and(is_blank) || value.last().is_some_and(is_blank) {
         return Err("a field value begins or ends with white space");
     }
-    match Known::of(name) {
+    match known {
         Known::Connection
         | Known::KeepAlive
         | Known::ProxyConnection
@@ -118,16 +119,12 @@ fn judge(name: &HeaderName, value: &HeaderValue) -> Result<(), &'static str> {
         Known::Te if !value.eq_ignore_ascii_case(b"trailers") => {
             Err("te may only be trailers in HTTP/2")
         }
-        _ => Ok(()),
+        known => Ok(known),
     }
 }
 
 fn is_blank(byte: &u8) -> bool {
     matches!(byte, b' ' | b'\t')
-}
-
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// How long a body is. The h2 crate holds DATA to the length a head promises.
