@@ -21,6 +21,8 @@ use std::task::Poll;
 pub struct Frames {
     pub talk: Talk,
     unpacker: Unpacker,
+    /// SETTINGS_INITIAL_WINDOW_SIZE of the gateway, as far as it has come.
+    initial_window: i64,
 }
 
 /// How a stream ended.
@@ -74,6 +76,10 @@ pub fn named<'a>(head: &'a [(String, String)], name: &str) -> Option<&'a str> {
 }
 
 impl Frames {
+    fn new(talk: Talk) -> Frames {
+        Frames { talk, unpacker: Unpacker::default(), initial_window: 65_535 }
+    }
+
     /// A connection on which the client has said its preface and plain settings.
     pub async fn open(bench: &Bench) -> Frames {
         Frames::open_with(bench, &[]).await
@@ -81,7 +87,7 @@ impl Frames {
 
     /// The same with these settings.
     pub async fn open_with(bench: &Bench, settings: &[(u16, u32)]) -> Frames {
-        let mut frames = Frames { talk: bench.client(), unpacker: Unpacker::default() };
+        let mut frames = Frames::new(bench.client());
         frames.talk.say(PREFACE).await;
         frames.say(&Frame::settings(settings)).await;
         frames
@@ -95,7 +101,7 @@ impl Frames {
     /// The same with these settings.
     pub async fn serve_with(mut talk: Talk, settings: &[(u16, u32)]) -> Frames {
         assert_eq!(talk.hear_raw(PREFACE.len()).await, PREFACE);
-        let mut frames = Frames { talk, unpacker: Unpacker::default() };
+        let mut frames = Frames::new(talk);
         frames.say(&Frame::settings(settings)).await;
         frames
     }
@@ -136,7 +142,16 @@ impl Frames {
         let mut bytes = self.talk.hear_raw_some(9).await?;
         let length = u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]) as usize;
         bytes.extend(self.talk.hear_raw_some(length).await?);
-        Frame::take(&mut bytes)
+        let frame = Frame::take(&mut bytes)?;
+        if let Some(size) = initial_window(&frame) {
+            self.initial_window = size;
+        }
+        Some(frame)
+    }
+
+    /// Bytes that may be sent on a stream before the gateway has widened its window.
+    pub fn initial_window(&self) -> i64 {
+        self.initial_window
     }
 
     /// The next frame that is about a stream, or a GOAWAY; what the connection asks for meanwhile
@@ -214,15 +229,23 @@ impl Frames {
 
 /// Bytes by which a frame of the gateway's widens the window of this stream.
 pub fn widened(frame: &Frame, stream: u32) -> i64 {
-    let number = |bytes: &[u8]| i64::from(u32::from_be_bytes(bytes.try_into().expect("4 bytes")));
-    match (frame.kind, frame.flags) {
-        (kind::WINDOW_UPDATE, _) if frame.stream == stream => number(&frame.payload),
-        (kind::SETTINGS, 0) => {
-            let size = frame.payload.chunks(6).find(|setting| setting[..2] == [0, 4]);
-            size.map_or(0, |size| number(&size[2..]) - 65_535)
-        }
-        _ => 0,
+    match frame.kind {
+        kind::WINDOW_UPDATE if frame.stream == stream => number(&frame.payload),
+        _ => initial_window(frame).map_or(0, |size| size - 65_535),
     }
+}
+
+/// The window that a SETTINGS frame gives to every stream (RFC 9113 section 6.5.2).
+fn initial_window(frame: &Frame) -> Option<i64> {
+    if (frame.kind, frame.flags) != (kind::SETTINGS, 0) {
+        return None;
+    }
+    let size = frame.payload.chunks(6).find(|setting| setting[..2] == [0, 4])?;
+    Some(number(&size[2..]))
+}
+
+fn number(bytes: &[u8]) -> i64 {
+    i64::from(u32::from_be_bytes(bytes.try_into().expect("4 bytes")))
 }
 
 fn ack(kind: u8, payload: Vec<u8>) -> Frame {

@@ -109,7 +109,7 @@ fn a_preface_that_does_not_come_ends_the_connection() {
 #[test]
 fn a_first_frame_that_is_not_settings_ends_the_connection() {
     with(Setup::default(), async |bench| {
-        let mut client = Frames { talk: bench.client(), unpacker: Default::default() };
+        let mut client = Frames::new(bench.client());
         client.talk.say(PREFACE).await;
         client.say(&Frame::headers(1, &ask("GET", "/", &[]), 1)).await;
         let end = client.hear_end().await;

@@ -202,8 +202,7 @@ fn a_client_that_reads_nothing_stops_the_endpoint() {
         let mut at_origin = Frames::serve(origin.accept().await).await;
         at_origin.hear_request().await;
         at_origin.say(&Frame::headers(1, &[(":status", "200")], 0)).await;
-        // The gateway's settings have been read.
-        let mut window = 256 * 1024_i64;
+        let mut window = at_origin.initial_window();
         let mut sent = 0;
         let chunk = vec![b'x'; 16_000];
         for _ in 0..200 {
@@ -235,8 +234,7 @@ fn a_large_body_goes_through_http_2_twice_whole() {
         at_origin.say(&Frame::headers(1, &[(":status", "200")], 0)).await;
         let body: String = (0..100_000).map(|at| format!("{at:>9}\n")).collect();
         let pours = async {
-            // The gateway's settings have been read.
-            let mut window = 256 * 1024_i64;
+            let mut window = at_origin.initial_window();
             let mut rest = body.as_bytes();
             while !rest.is_empty() {
                 let size = rest.len().min(16_000);
