@@ -4,7 +4,7 @@ use super::chunk::Chunk;
 use super::link::Link;
 use super::stream::H2Stream;
 use super::{
-    BROKEN_STREAMS_MAX, ENDPOINT_STREAM_WINDOW, ENDPOINT_STREAMS_MAX, ENDPOINT_WINDOW,
+    BROKEN_STREAMS_MAX, ENDPOINT_STREAM_WINDOW, ENDPOINT_STREAMS_MAX, ENDPOINT_WINDOW, End,
     SEND_BUFFER_BYTES,
 };
 use crate::buffer::{Buffers, Inbox};
@@ -45,7 +45,7 @@ impl Session {
     /// # Errors
     /// `None` where the connection broke at once.
     pub async fn start(stream: Stream, pool: &Rc<Buffers>) -> Option<(Session, SessionDriver)> {
-        let link = Link::new(stream, Inbox::new(Rc::clone(pool)), 0, now());
+        let link = Link::new(stream, Inbox::new(Rc::clone(pool)), End::Client, now());
         let mut builder = Builder::new();
         builder
             .enable_push(false)

@@ -6,6 +6,7 @@
 //! messages that make progress, pay in. Whoever does what HTTP/2 is for never comes near zero;
 //! whoever sends nothing but PINGs is at zero after a few hundred of them.
 
+use super::End;
 use gatehouse_core::moment::Moment;
 use std::time::Duration;
 
@@ -15,8 +16,13 @@ const ACCOUNT_MAX: u32 = 500;
 /// One unit is paid in each time this has passed: 20 a second.
 const UNIT_EVERY: Duration = Duration::from_millis(50);
 
-/// What a frame of ours that carries a message pays in: enough for two WINDOW_UPDATEs and a PING.
-const PAID_BY_MESSAGE: u32 = 3;
+/// What a frame of ours that carries a message pays in to a client: enough for two WINDOW_UPDATEs
+/// and a part of a PING. An answer is at least a head, and mostly a head and a body.
+const PAID_BY_ANSWER: u32 = 3;
+
+/// The same to an endpoint, for a part of a request. It sends a head and trailers for what may be
+/// one frame of ours, WINDOW_UPDATEs, and a PING to measure each burst with (gRPC servers do).
+const PAID_BY_REQUEST: u32 = 8;
 
 /// Bytes of DATA that pay in one unit.
 const PAYING_BYTES: u32 = 64;
@@ -96,6 +102,7 @@ impl Scanner {
 #[derive(Debug)]
 pub(crate) struct Guard {
     account: u32,
+    paid_by_message: u32,
     paid_until: Moment,
     inward: Scanner,
     outward: Scanner,
@@ -110,9 +117,14 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    pub fn new(now: Moment) -> Guard {
+    /// The account of the peer of a connection whose end `end` is ours.
+    pub fn new(end: End, now: Moment) -> Guard {
         Guard {
             account: ACCOUNT_MAX,
+            paid_by_message: match end {
+                End::Server => PAID_BY_ANSWER,
+                End::Client => PAID_BY_REQUEST,
+            },
             paid_until: now,
             inward: Scanner::default(),
             outward: Scanner::default(),
@@ -148,15 +160,14 @@ impl Guard {
         fault.map_or(Ok(()), Err)
     }
 
-    /// Looks at what is sent to the peer: messages that make progress pay in.
+    /// Looks at what is sent to the peer, a preface not included: messages that make progress pay in.
     pub fn sent(&mut self, bytes: &[u8]) {
-        let mut account = self.account;
-        self.outward.scan(bytes, |head| {
+        let Guard { account, paid_by_message, outward, .. } = self;
+        outward.scan(bytes, |head| {
             if matches!(head.kind, kind::DATA | kind::HEADERS) {
-                account = (account + PAID_BY_MESSAGE).min(ACCOUNT_MAX);
+                *account = (*account + *paid_by_message).min(ACCOUNT_MAX);
             }
         });
-        self.account = account;
     }
 
     /// Since when a request's head is under way and not complete.
@@ -213,7 +224,7 @@ mod tests {
 
     /// An account of a connection that has begun.
     fn begun() -> Guard {
-        let mut guard = Guard::new(Moment::START);
+        let mut guard = Guard::new(End::Server, Moment::START);
         guard.begun = true;
         guard
     }
@@ -321,8 +332,10 @@ mod tests {
 
     #[test]
     fn settings_come_first() {
-        let first =
-            |kind, flags| Guard::new(Moment::START).received(&frame(kind, flags, 0), Moment::START);
+        let first = |kind, flags| {
+            let mut guard = Guard::new(End::Server, Moment::START);
+            guard.received(&frame(kind, flags, 0), Moment::START)
+        };
         assert_eq!(first(kind::SETTINGS, 0), Ok(()));
         assert_eq!(first(kind::SETTINGS, ACK), Err(Fault::NoSettings));
         assert_eq!(first(kind::HEADERS, 5), Err(Fault::NoSettings));

@@ -3,6 +3,7 @@
 //! of the few files that name the driver.
 
 use super::guard::{Fault, Guard};
+use super::{End, PREFACE};
 use crate::buffer::{Buffers, Inbox};
 use crate::socket::Stream;
 use gatehouse_core::moment::Moment;
@@ -29,7 +30,10 @@ pub(crate) struct Link(Rc<RefCell<LinkIo>>);
 pub(crate) struct LinkIo {
     stream: Stream,
     inbox: Inbox,
-    preface_left: usize,
+    /// Bytes of the client's preface that are still to come: it is no frame.
+    preface_in: usize,
+    /// Bytes of it that are still to be sent.
+    preface_out: usize,
     guard: Guard,
     pool: Rc<Buffers>,
     out: Vec<u8>,
@@ -43,14 +47,19 @@ pub(crate) struct LinkIo {
 
 impl Link {
     /// A connection; `inbox` holds what was read of it before it was known which protocol it
-    /// speaks. `preface_left` bytes of a client's preface come before the first frame.
-    pub fn new(stream: Stream, inbox: Inbox, preface_left: usize, now: Moment) -> Link {
+    /// speaks.
+    pub fn new(stream: Stream, inbox: Inbox, end: End, now: Moment) -> Link {
         let pool = Rc::clone(inbox.pool());
+        let (preface_in, preface_out) = match end {
+            End::Server => (PREFACE.len(), 0),
+            End::Client => (0, PREFACE.len()),
+        };
         Link(Rc::new(RefCell::new(LinkIo {
             stream,
             inbox,
-            preface_left,
-            guard: Guard::new(now),
+            preface_in,
+            preface_out,
+            guard: Guard::new(end, now),
             out: Vec::new(),
             pool,
             written: 0,
@@ -117,8 +126,8 @@ impl LinkIo {
 
     /// Counts the first `count` bytes of what was read.
     fn count(&mut self, count: usize) -> io::Result<()> {
-        let preface = self.preface_left.min(count);
-        self.preface_left -= preface;
+        let preface = self.preface_in.min(count);
+        self.preface_in -= preface;
         self.heard_at = crate::timer::now();
         let bytes = &self.inbox.bytes()[preface..count];
         if let Err(fault) = self.guard.received(bytes, self.heard_at) {
@@ -171,7 +180,9 @@ impl LinkIo {
     fn sent(&mut self, slices: &[IoSlice<'_>], mut count: usize) {
         for slice in slices {
             let part = count.min(slice.len());
-            self.guard.sent(&slice[..part]);
+            let preface = self.preface_out.min(part);
+            self.preface_out -= preface;
+            self.guard.sent(&slice[preface..part]);
             count -= part;
         }
     }

@@ -23,6 +23,15 @@ pub use stream::{H2Stream, Last, OpenError, Unsendable};
 /// What a client sends first (RFC 9113 section 3.4).
 pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// Which end of a connection is ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The peer sends a preface first (RFC 9113 section 3.4).
+    Server,
+    /// We do.
+    Client,
+}
+
 /// Bytes of its bodies that a client may have under way on one connection.
 const CLIENT_WINDOW: u32 = 4 * 1024 * 1024;
 

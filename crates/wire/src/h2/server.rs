@@ -4,7 +4,7 @@ use super::chunk::Chunk;
 use super::link::Link;
 use super::stream::H2Stream;
 use super::{
-    BROKEN_STREAMS_MAX, CLIENT_STREAM_WINDOW, CLIENT_WINDOW, PREFACE, RESET_BURST_MAX,
+    BROKEN_STREAMS_MAX, CLIENT_STREAM_WINDOW, CLIENT_WINDOW, End, RESET_BURST_MAX,
     SEND_BUFFER_BYTES,
 };
 use crate::buffer::{Buffers, Inbox};
@@ -55,7 +55,7 @@ impl Server {
         let pool = Rc::clone(inbox.pool());
         let since = now();
         let tls = stream.tls().map(|facts| Rc::new(facts.clone()));
-        let link = Link::new(stream, inbox, PREFACE.len(), since);
+        let link = Link::new(stream, inbox, End::Server, since);
         let list = limits.head_bytes_max + limits.fields_max * FIELD_OVERHEAD;
         let mut builder = Builder::new();
         builder

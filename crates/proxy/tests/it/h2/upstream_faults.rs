@@ -270,6 +270,35 @@ fn an_endpoint_that_floods_is_left() {
     });
 }
 
+/// An endpoint that does what it is there for is no flood, however much it is asked: a gRPC server
+/// sends a head, a body, trailers, and beside them a WINDOW_UPDATE and a PING.
+#[test]
+fn an_endpoint_that_answers_many_short_calls_does_not_flood() {
+    with(http2(), async |bench| {
+        let mut origin = bench.origin(1);
+        let mut client = bench.client();
+        client.say(get("/")).await;
+        let mut at_origin = Frames::serve(origin.accept().await).await;
+        for call in 0..2000 {
+            if call > 0 {
+                client.say(get("/")).await;
+            }
+            let (stream, ..) = at_origin.hear_request().await;
+            let frames = [
+                Frame::ping([0; 8]),
+                Frame::window(0, 1),
+                Frame::headers(stream, &[(":status", "200")], 0),
+                Frame::data(stream, "hello", 0),
+                Frame::headers(stream, &[("x-sum", "5")], flag::END_STREAM),
+            ];
+            assert!(at_origin.try_say(&frames).await, "{call}");
+            let answer = client.hear_until("x-sum: 5\r\n\r\n").await;
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{call}: {answer}");
+        }
+        assert!(origin.is_left_alone().await);
+    });
+}
+
 /// A short body that was taken already is sent again with its request.
 #[test]
 fn a_short_body_is_kept_for_a_refused_request() {
