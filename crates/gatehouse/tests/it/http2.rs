@@ -58,6 +58,18 @@ fn curl_is_answered_over_http_2_in_clear() {
 }
 
 #[test]
+fn names_with_an_underscore_that_the_gateway_sets_are_dropped_in_either_version() {
+    let origin = Origin::start("one").unwrap();
+    let gateway = Gateway::start(BINARY, &format!("{CLEAR}{}", routes(&[origin.address()])));
+    let url = format!("http://{}/echo", gateway.listener("web"));
+    for version in ["--http2-prior-knowledge", "--http1.1"] {
+        let said = curl(&[version, "-H", "x_forwarded_for: 6.6.6.6", "-H", "x_own: 1", &url]);
+        assert!(said.contains("127.0.0.1") && said.contains("x_own"), "{version}: {said}");
+        assert!(!said.contains("6.6.6.6"), "{version}: {said}");
+    }
+}
+
+#[test]
 fn bodies_of_either_framing_arrive_whole() {
     let origin = Origin::start("one").unwrap();
     let gateway = Gateway::start(BINARY, &format!("{CLEAR}{}", routes(&[origin.address()])));
