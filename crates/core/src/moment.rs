@@ -25,6 +25,11 @@ impl Moment {
         Moment(self.0.saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX)))
     }
 
+    /// How many whole microseconds after `earlier` this is; zero where it is not later.
+    pub fn micros_since(self, earlier: Moment) -> u64 {
+        self.0.saturating_sub(earlier.0) / 1000
+    }
+
     /// How long after `earlier` this is; zero where it is not later.
     pub fn since(self, earlier: Moment) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

@@ -1,6 +1,7 @@
 //! The time of day as text (RFC 9110 section 5.6.7), written at most once a second.
 
-use std::cell::RefCell;
+use gatehouse_core::moment::Moment;
+use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -81,34 +82,61 @@ impl Cached {
     }
 }
 
-/// A worker's calendar.
+/// A worker's calendar. The time of day is read once a second; between, it goes on with the
+/// monotonic clock, which whoever asks has looked at already.
 #[derive(Debug, Default)]
-pub(crate) struct Calendar(RefCell<Cached>);
+pub(crate) struct Calendar {
+    cached: RefCell<Cached>,
+    set: Cell<Set>,
+}
+
+/// One point in time by both clocks.
+#[derive(Clone, Copy, Debug, Default)]
+struct Set {
+    at: Moment,
+    /// Nanoseconds since 1970; 0 before it was first read.
+    nanos: u64,
+}
+
+const SECOND_NANOS: u64 = 1_000_000_000;
 
 impl Calendar {
-    /// Appends the `Date` of now.
-    pub fn write_http(&self, out: &mut Vec<u8>) {
-        let mut cached = self.0.borrow_mut();
-        cached.renew(since_epoch().as_secs());
+    /// Appends the `Date` of `now`.
+    pub fn write_http(&self, now: Moment, out: &mut Vec<u8>) {
+        let mut cached = self.cached.borrow_mut();
+        cached.renew(self.nanos(now) / SECOND_NANOS);
         out.extend_from_slice(&cached.http);
     }
 
-    /// Appends now as RFC 3339 has it: UTC, with milliseconds.
-    pub fn write_rfc3339(&self, out: &mut Vec<u8>) {
-        let time = since_epoch();
-        let mut cached = self.0.borrow_mut();
-        cached.renew(time.as_secs());
+    /// Appends `now` as RFC 3339 has it: UTC, with milliseconds.
+    pub fn write_rfc3339(&self, now: Moment, out: &mut Vec<u8>) {
+        let nanos = self.nanos(now);
+        let mut cached = self.cached.borrow_mut();
+        cached.renew(nanos / SECOND_NANOS);
         out.extend_from_slice(&cached.rfc3339);
-        let millis = time.subsec_millis();
-        let digit = |value: u32| b'0' + (value % 10) as u8;
+        let millis = nanos % SECOND_NANOS / 1_000_000;
+        let digit = |value: u64| b'0' + (value % 10) as u8;
         out.extend_from_slice(&[digit(millis / 100), digit(millis / 10), digit(millis), b'Z']);
     }
 
-    /// Appends now as the combined log format has it.
-    pub fn write_combined(&self, out: &mut Vec<u8>) {
-        let mut cached = self.0.borrow_mut();
-        cached.renew(since_epoch().as_secs());
+    /// Appends `now` as the combined log format has it.
+    pub fn write_combined(&self, now: Moment, out: &mut Vec<u8>) {
+        let mut cached = self.cached.borrow_mut();
+        cached.renew(self.nanos(now) / SECOND_NANOS);
         out.extend_from_slice(&cached.combined);
+    }
+
+    /// Nanoseconds since 1970.
+    fn nanos(&self, now: Moment) -> u64 {
+        let Set { at, nanos } = self.set.get();
+        // Of a moment before that one this makes very many: it is set anew.
+        let since = now.nanos().wrapping_sub(at.nanos());
+        if nanos != 0 && since < SECOND_NANOS {
+            return nanos + since;
+        }
+        let nanos = u64::try_from(since_epoch().as_nanos()).unwrap_or(u64::MAX);
+        self.set.set(Set { at: now, nanos });
+        nanos
     }
 }
 
@@ -127,6 +155,23 @@ fn write_http(civil: Civil, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_time_of_day_goes_on_with_the_monotonic_clock_and_is_read_once_a_second() {
+        let calendar = Calendar::default();
+        let wall = || u64::try_from(since_epoch().as_nanos()).unwrap();
+        let before = wall();
+        let set = calendar.nanos(Moment::from_nanos(5_000));
+        assert!((before..=wall()).contains(&set));
+        assert_eq!(calendar.nanos(Moment::from_nanos(6_000)), set + 1_000);
+        assert_eq!(calendar.nanos(Moment::from_nanos(1_000_004_999)), set + 999_999_999);
+        // Past the second, and before it was set, it is read again.
+        for nanos in [1_000_006_000, 7_000] {
+            let before = wall();
+            let set = calendar.nanos(Moment::from_nanos(nanos));
+            assert!((before..=wall()).contains(&set));
+        }
+    }
 
     #[test]
     fn dates_are_those_of_the_calendar() {

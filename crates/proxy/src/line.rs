@@ -6,24 +6,24 @@ use crate::date::Calendar;
 use crate::forwarded::client_text;
 use crate::trace::Trace;
 use gatehouse_core::message::{Known, RequestHead, Version};
-use std::time::Duration;
+use gatehouse_core::moment::Moment;
 
 /// What a line is made of.
 pub(crate) struct Line<'a> {
     pub client: &'a Client,
     pub head: &'a RequestHead,
     pub trace: &'a Trace,
-    pub took: Duration,
+    pub ended: Moment,
     pub calendar: &'a Calendar,
 }
 
 impl Line<'_> {
     /// One JSON object.
     pub fn json(&self, out: &mut Vec<u8>) {
-        let Line { client, head, trace, took, calendar } = self;
+        let Line { client, head, trace, ended, calendar } = self;
         out.reserve(1024);
         out.extend_from_slice(b"{\"time\":\"");
-        calendar.write_rfc3339(out);
+        calendar.write_rfc3339(*ended, out);
         out.extend_from_slice(b"\",\"id\":\"");
         put_hex(out, trace.id);
         out.push(b'"');
@@ -42,9 +42,9 @@ impl Line<'_> {
             put_text(out, b",\"query\":\"", head.text(query));
         }
         put_number(out, b",\"status\":", trace.status.into());
-        put_millis(out, b",\"duration_ms\":", *took);
+        put_millis(out, b",\"duration_ms\":", ended.micros_since(trace.started));
         if let Some(answered) = trace.answered {
-            let waited = answered.since(trace.read.unwrap_or(trace.started));
+            let waited = answered.micros_since(trace.read.unwrap_or(trace.started));
             put_millis(out, b",\"upstream_ms\":", waited);
         }
         put_number(out, b",\"received\":", trace.received_bytes);
@@ -59,10 +59,10 @@ impl Line<'_> {
 
     /// The combined format of Apache and nginx.
     pub fn combined(&self, out: &mut Vec<u8>) {
-        let Line { client, head, trace, calendar, .. } = self;
+        let Line { client, head, trace, ended, calendar } = self;
         out.extend_from_slice(client_text(client, head));
         out.extend_from_slice(b" - - [");
-        calendar.write_combined(out);
+        calendar.write_combined(*ended, out);
         out.extend_from_slice(b"] \"");
         escape_hex(out, head.text(head.method_text));
         out.push(b' ');
@@ -122,8 +122,16 @@ pub(crate) fn put_hex(out: &mut Vec<u8>, value: u64) {
 }
 
 /// A key and a number.
+#[inline]
 pub(crate) fn put_number(out: &mut Vec<u8>, key: &[u8], value: u64) {
     out.extend_from_slice(key);
+    if value < 10 {
+        return out.push(b'0' + value as u8);
+    }
+    put_digits(out, value);
+}
+
+fn put_digits(out: &mut Vec<u8>, value: u64) {
     let mut digits = [0_u8; 20];
     let mut at = digits.len();
     let mut rest = value;
@@ -139,14 +147,14 @@ pub(crate) fn put_number(out: &mut Vec<u8>, key: &[u8], value: u64) {
 }
 
 /// A key and a duration in milliseconds with three decimals.
-pub(crate) fn put_millis(out: &mut Vec<u8>, key: &[u8], took: Duration) {
-    let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+pub(crate) fn put_millis(out: &mut Vec<u8>, key: &[u8], us: u64) {
     put_number(out, key, us / 1000);
     let digit = |value: u64| b'0' + (value % 10) as u8;
     out.extend_from_slice(&[b'.', digit(us / 100), digit(us / 10), digit(us)]);
 }
 
 /// A key with its opening quote, a text, its closing quote.
+#[inline]
 pub(crate) fn put_text(out: &mut Vec<u8>, key: &[u8], text: &[u8]) {
     out.extend_from_slice(key);
     escape_json(out, text);
@@ -164,8 +172,28 @@ const PLAIN: [bool; 256] = {
     table
 };
 
+/// Whether all bytes are plain, eight at a time: most texts are plain to their end. A byte that is
+/// not marks one in its word, and no word of plain bytes has a mark.
+fn is_plain(text: &[u8]) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = ONES << 7;
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word;
+    let (words, rest) = text.as_chunks::<8>();
+    let mut odd = 0;
+    for word in words {
+        let word = u64::from_ne_bytes(*word);
+        let is = |byte: u8| zeros(word ^ (ONES * u64::from(byte)));
+        let low = word.wrapping_sub(ONES * u64::from(b' ')) & !word;
+        odd |= word | low | is(b'"') | is(b'\\') | is(0x7f);
+    }
+    odd & HIGHS == 0 && rest.iter().all(|byte| PLAIN[usize::from(*byte)])
+}
+
 /// Appends runs of plain bytes as they are and lets `escape` write the others.
 fn escape(out: &mut Vec<u8>, mut text: &[u8], escape: impl Fn(&mut Vec<u8>, u8)) {
+    if is_plain(text) {
+        return out.extend_from_slice(text);
+    }
     while !text.is_empty() {
         let plain = text.iter().position(|byte| !PLAIN[usize::from(*byte)]).unwrap_or(text.len());
         out.extend_from_slice(&text[..plain]);
@@ -201,6 +229,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_byte_is_plain_or_escaped_wherever_it_stands() {
+        for byte in 0..=u8::MAX {
+            for at in 0..16 {
+                let mut text = *b"0123456789abcdef";
+                text[at] = byte;
+                assert_eq!(is_plain(&text), PLAIN[usize::from(byte)], "{byte} at {at}");
+            }
+        }
+    }
+
+    #[test]
     fn no_text_can_break_or_forge_a_line() {
         let mut out = Vec::new();
         escape_json(&mut out, b"a\"b\\c\r\n\x1b[31m\xff");
@@ -218,7 +257,7 @@ mod tests {
             assert_eq!(out, expected.as_bytes());
         }
         let mut out = Vec::new();
-        put_millis(&mut out, b"", Duration::from_micros(12_034));
+        put_millis(&mut out, b"", 12_034);
         put_hex(&mut out, 0x1f);
         assert_eq!(out, b"12.034000000000000001f");
     }

@@ -43,8 +43,7 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    pub(crate) fn observe(&self, took: Duration) {
-        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    pub(crate) fn observe(&self, us: u64) {
         let at = LATENCY_BOUNDS_US.iter().position(|bound| us <= *bound);
         self.buckets[at.unwrap_or(LATENCY_BOUNDS_US.len())].add(1);
         self.sum_us.add(us);

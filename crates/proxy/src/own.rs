@@ -9,6 +9,7 @@ use gatehouse_core::failure::{Facts, Failure, Kind};
 use gatehouse_core::message::{Known, Method, Version};
 use gatehouse_core::plan::Edits;
 use gatehouse_wire::h1::encode;
+use gatehouse_wire::timer::now;
 use std::io::Write;
 
 /// What an answer says.
@@ -31,7 +32,9 @@ pub(crate) fn begin(worker: &Worker, heads: &mut Heads, content: &Content<'_>) {
     answer.clear();
     answer.status = content.status;
     answer.reason = answer.fields.note(encode::reason(content.status).as_bytes());
-    answer.fields.append_known(Known::Date, b"Date: ", |line| worker.calendar.write_http(line));
+    answer.fields.append_known(Known::Date, b"Date: ", |line| {
+        worker.calendar.write_http(now(), line);
+    });
     if !matches!(content.status, 204 | 304) {
         if !content.content_type.is_empty() {
             answer.fields.append(b"Content-Type", content.content_type.as_bytes());

@@ -14,7 +14,7 @@ use gatehouse_core::plan::Timeouts;
 use gatehouse_wire::h1::{AnswerError, encode, response};
 use gatehouse_wire::h2::{Last, Unsendable};
 use gatehouse_wire::timer::now;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -88,19 +88,20 @@ pub(crate) async fn receive(
     }
 }
 
-/// Receives one head, interim or final, while the upload goes on.
-async fn head(
+/// Receives one head, interim or final, while the upload goes on. Not async: a future around
+/// this one would copy what it is given.
+fn head(
     client: &mut Client,
     desk: &mut Desk,
     lease: &mut Lease,
     first_byte: Duration,
     until: Option<Until>,
-) -> Result<(), Failure> {
+) -> impl Future<Output = Result<(), Failure>> {
     let Desk { heads, upload, .. } = desk;
     let asked = heads.request.method();
     let (io, timer) = (&mut client.io, &mut client.timer);
     let mut scanned = 0;
-    poll_fn(|cx| {
+    poll_fn(move |cx| {
         let origin = &mut lease.origin;
         if let Poll::Ready(failure) = upload.poll(cx, io, &mut origin.stream) {
             return Poll::Ready(Err(failure));
@@ -131,7 +132,6 @@ async fn head(
         }
         timer.poll_until(cx, deadline).map(|()| Err(late))
     })
-    .await
 }
 
 /// Passes an interim answer on to a client that knows what it is (RFC 9110 section 15.2).

@@ -66,17 +66,17 @@ impl Drop for Running<'_> {
 
 /// Counts an exchange and writes its line.
 fn exchange(worker: &Worker, client: &Client, head: &RequestHead, trace: &Trace) {
-    let took = trace.ended.unwrap_or_else(now).since(trace.started);
+    let ended = trace.ended.unwrap_or_else(now);
     let view = trace.view.clone().unwrap_or_else(|| worker.view());
     let meter = view.meter(&worker.meters, trace.route);
     meter.classes[usize::from(trace.status / 100).min(5)].add(1);
-    meter.latency.observe(took);
+    meter.latency.observe(ended.micros_since(trace.started));
     meter.received_bytes.add(trace.received_bytes);
     meter.sent_bytes.add(trace.sent_bytes);
     meter.retries.add(u64::from(trace.attempts.saturating_sub(1)));
     count_failure(meter, trace);
     let Some(format) = view.plan.access_log else { return };
-    let line = Line { client, head, trace, took, calendar: &worker.calendar };
+    let line = Line { client, head, trace, ended, calendar: &worker.calendar };
     let lost = worker.log.line(|out| match format {
         LogFormat::Json => line.json(out),
         LogFormat::Combined => line.combined(out),
@@ -86,14 +86,13 @@ fn exchange(worker: &Worker, client: &Client, head: &RequestHead, trace: &Trace)
 
 /// Counts a TCP connection and writes its line. Its bytes were counted as they passed.
 pub(crate) fn connection(worker: &Worker, client: &Client, connection: &Connection, trace: &Trace) {
-    let took = now().since(trace.started);
     let view = trace.view.clone().unwrap_or_else(|| worker.view());
     let meter = view.meter(&worker.meters, trace.route);
     meter.connections.add(1);
     meter.retries.add(u64::from(trace.attempts.saturating_sub(1)));
     count_failure(meter, trace);
     let Some(format) = view.plan.access_log else { return };
-    let line = TcpLine { client, connection, trace, took, calendar: &worker.calendar };
+    let line = TcpLine { client, connection, trace, ended: now(), calendar: &worker.calendar };
     let lost = worker.log.line(|out| match format {
         LogFormat::Json => line.json(out),
         LogFormat::Combined => line.combined(out),

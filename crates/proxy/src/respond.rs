@@ -20,7 +20,7 @@ use gatehouse_wire::h1::encode::{self, Framing};
 use gatehouse_wire::h2::{H2Stream, Last, Unsendable};
 use gatehouse_wire::pump::{Pump, PumpError, Waits};
 use gatehouse_wire::timer::now;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ pub(crate) async fn respond(
         // As long as its trailers make it.
         heads.answer.body = BodyLength::Chunked;
     }
-    let framing = prepare(worker, heads, admitted, keep);
+    let framing = prepare(worker, heads, admitted, keep, trace.answered.unwrap_or(trace.started));
     let Answered { mut lease } = answered;
     let length = lease.origin.stream.framed(heads.answer.body);
     let text = download.begin(length, framing, None);
@@ -137,7 +137,13 @@ fn unending(heads: &Heads) -> bool {
 }
 
 /// Makes the upstream's head the client's: hop-by-hop fields, framing, the route's edits.
-fn prepare(worker: &Worker, heads: &mut Heads, admitted: &Admitted<'_>, keep: bool) -> Framing {
+fn prepare(
+    worker: &Worker,
+    heads: &mut Heads,
+    admitted: &Admitted<'_>,
+    keep: bool,
+    now: Moment,
+) -> Framing {
     let version = heads.request.version;
     let answer = &mut heads.answer;
     let fields = &mut answer.fields;
@@ -146,7 +152,7 @@ fn prepare(worker: &Worker, heads: &mut Heads, admitted: &Admitted<'_>, keep: bo
         fields.remove(Known::ContentLength);
     }
     if !fields.has(Known::Date) {
-        fields.append_known(Known::Date, b"Date: ", |line| worker.calendar.write_http(line));
+        fields.append_known(Known::Date, b"Date: ", |line| worker.calendar.write_http(now, line));
     }
     let edits = &admitted.route().response_edits;
     if !edits.is_empty() {
@@ -183,20 +189,20 @@ fn says_nothing_of_its_end(asked: Method, answer: &ResponseHead) -> bool {
 }
 
 /// Carries the answer, and what is left of the request beside it.
-async fn stream(
+fn stream(
     client: &mut Client,
     origin: &mut crate::pool::Origin,
     upload: &mut Upload,
     download: &mut Pump,
     admitted: &Admitted<'_>,
     trace: &Trace,
-) -> Result<(), Failure> {
+) -> impl Future<Output = Result<(), Failure>> {
     let timeouts = &admitted.forward().timeouts;
     let until = trace.total_deadline(timeouts);
     let (io, timer) = (&mut client.io, &mut client.timer);
     let mut progress = 0;
     let mut quiet_since: Option<Moment> = None;
-    poll_fn(|cx| {
+    poll_fn(move |cx| {
         // A fault in the rest of the upload ends the upload; the answer is still owed.
         if let Poll::Ready(failure) = upload.poll(cx, io, &mut origin.stream)
             && failure.kind == Kind::ClientGone
@@ -229,7 +235,6 @@ async fn stream(
         }
         timer.poll_until(cx, deadline).map(|()| Err(late))
     })
-    .await
 }
 
 fn meaning(error: PumpError) -> Failure {

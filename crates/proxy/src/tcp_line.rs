@@ -5,15 +5,15 @@ use crate::date::Calendar;
 use crate::line::{escape_hex, put_failure, put_hex, put_millis, put_number, put_path, put_text};
 use crate::tcp::Connection;
 use crate::trace::Trace;
+use gatehouse_core::moment::Moment;
 use gatehouse_wire::tunnel::Side;
-use std::time::Duration;
 
 /// What a line is made of.
 pub(crate) struct TcpLine<'a> {
     pub client: &'a Client,
     pub connection: &'a Connection,
     pub trace: &'a Trace,
-    pub took: Duration,
+    pub ended: Moment,
     pub calendar: &'a Calendar,
 }
 
@@ -21,9 +21,9 @@ impl TcpLine<'_> {
     /// One JSON object. What it has in common with the line of a request has the same name;
     /// `ended` says which side sent its FIN first, `failure` what cut it short.
     pub fn json(&self, out: &mut Vec<u8>) {
-        let TcpLine { client, connection, trace, took, calendar } = self;
+        let TcpLine { client, connection, trace, ended, calendar } = self;
         out.extend_from_slice(b"{\"time\":\"");
-        calendar.write_rfc3339(out);
+        calendar.write_rfc3339(*ended, out);
         out.extend_from_slice(b"\",\"id\":\"");
         put_hex(out, trace.id);
         out.push(b'"');
@@ -33,9 +33,9 @@ impl TcpLine<'_> {
         if let Some(name) = &connection.name {
             put_text(out, b",\"host\":\"", name.as_bytes());
         }
-        put_millis(out, b",\"duration_ms\":", *took);
+        put_millis(out, b",\"duration_ms\":", ended.micros_since(trace.started));
         if let Some(answered) = trace.answered {
-            put_millis(out, b",\"connect_ms\":", answered.since(trace.started));
+            put_millis(out, b",\"connect_ms\":", answered.micros_since(trace.started));
         }
         put_number(out, b",\"received\":", trace.received_bytes);
         put_number(out, b",\"sent\":", trace.sent_bytes);
@@ -54,10 +54,10 @@ impl TcpLine<'_> {
     /// The combined format, with the listener and the server name where a request has its method
     /// and path, and a status of 0.
     pub fn combined(&self, out: &mut Vec<u8>) {
-        let TcpLine { client, connection, trace, calendar, .. } = self;
+        let TcpLine { client, connection, trace, ended, calendar } = self;
         out.extend_from_slice(client.peer_text.bytes());
         out.extend_from_slice(b" - - [");
-        calendar.write_combined(out);
+        calendar.write_combined(*ended, out);
         out.extend_from_slice(b"] \"TCP ");
         escape_hex(out, client.rules().name.as_bytes());
         out.push(b' ');

@@ -190,15 +190,12 @@ impl Inbox {
         stream: &mut Stream,
     ) -> Poll<io::Result<usize>> {
         let earned = self.full_reads >= FULL_READS;
+        // A buffer that is taken for nothing costs more than being told twice.
+        ready!(stream.poll_read_ready(cx))?;
         if self.data.is_none() {
-            // Reading at once and giving the buffer back where nothing is there is cheaper than
-            // asking first: the read asks anyway.
             self.data = Some(self.pool.take(earned));
-        } else {
-            ready!(stream.poll_read_ready(cx))?;
-            if earned && !self.is_large() {
-                self.grow();
-            }
+        } else if earned && !self.is_large() {
+            self.grow();
         }
         let Some(data) = self.data.as_deref_mut() else { return Poll::Pending };
         if self.start == self.end {

@@ -119,6 +119,9 @@ pub struct ResponseHead {
     pub fields: Fields,
     /// The status, 100 to 999.
     pub status: u16,
+    /// The status line as it was received and is written, with its CRLF; empty where one has to
+    /// be made.
+    pub line: Span,
     /// The reason phrase; may be empty.
     pub reason: Span,
     /// The version the origin spoke.
@@ -132,9 +135,9 @@ pub struct ResponseHead {
 impl ResponseHead {
     /// Forgets everything and keeps the room.
     pub fn clear(&mut self) {
-        let ResponseHead { fields, status, reason, version, body, keep_alive } = self;
+        let ResponseHead { fields, status, line, reason, version, body, keep_alive } = self;
         fields.clear();
-        (*status, *reason, *version) = Default::default();
+        (*status, *line, *reason, *version) = Default::default();
         (*body, *keep_alive) = Default::default();
     }
 }

@@ -103,12 +103,16 @@ impl Router {
         visit: &mut impl FnMut(RouteId) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let Site { regexes, has_raw } = &self.sites[site as usize];
+        if !*has_raw {
+            let lookup = asked.path.map_or(NOTHING, |path| self.lookup(site, path, Form::Both));
+            return self.walk_normal(lookup, regexes, asked, visit);
+        }
         let same = asked.path == Some(asked.raw_path);
         let form = if same { Form::Both } else { Form::Only(PathMode::Normal) };
         let mut normal = asked.path.map_or(NOTHING, |path| self.lookup(site, path, form));
-        let mut raw = match *has_raw && !same {
-            true => self.lookup(site, asked.raw_path, Form::Only(PathMode::Raw)),
-            false => NOTHING,
+        let mut raw = match same {
+            true => NOTHING,
+            false => self.lookup(site, asked.raw_path, Form::Only(PathMode::Raw)),
         };
 
         visit_both(self.exact(normal), self.exact(raw), &self.rules, visit)?;
@@ -127,6 +131,24 @@ impl Router {
             let right = if reach.1 == longest { self.step(&mut raw) } else { NOBODY };
             visit_both(left, right, &self.rules, visit)?;
         }
+    }
+
+    /// The same for a host none of whose routes matches the path as sent.
+    fn walk_normal(
+        &self,
+        mut lookup: Lookup,
+        regexes: &[RouteId],
+        asked: &Asked<'_>,
+        visit: &mut impl FnMut(RouteId) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        self.exact(lookup).routes.iter().try_for_each(|id| visit(*id))?;
+        for id in regexes.iter().filter(|id| self.regex_matches(**id, asked)) {
+            visit(*id)?;
+        }
+        while self.reach(lookup).is_some() {
+            self.step(&mut lookup).routes.iter().try_for_each(|id| visit(*id))?;
+        }
+        ControlFlow::Continue(())
     }
 
     fn lookup(&self, site: u32, path: &[u8], form: Form) -> Lookup {

@@ -35,7 +35,12 @@ pub fn request(head: &RequestHead, base: &[u8], target: &[u8], host: &[u8], out:
 /// the gateway's own, 1.1, whatever the origin spoke (RFC 9110 section 2.5), also to a 1.0
 /// client.
 pub fn response(head: &ResponseHead, out: &mut Vec<u8>) {
-    status_line(head.status, head.reason.of(head.fields.bytes()), Version::Http11, out);
+    let bytes = head.fields.bytes();
+    if head.line.is_empty() {
+        status_line(head.status, head.reason.of(bytes), Version::Http11, out);
+    } else {
+        out.extend_from_slice(head.line.of(bytes));
+    }
     fields(&head.fields, out);
 }
 

@@ -146,10 +146,15 @@ fn read_status_line(bytes: &[u8], head: &mut ResponseHead) -> Result<Option<usiz
     let end = reason + scan::text_end(&bytes[reason..]);
     head.reason = Span::new(reason, end);
     match &bytes[end..] {
-        [b'\r', b'\n', ..] => Ok(Some(end + 2)),
-        [] | [b'\r'] => Ok(None),
-        _ => Err(FAULT),
+        [b'\r', b'\n', ..] => {}
+        [] | [b'\r'] => return Ok(None),
+        _ => return Err(FAULT),
     }
+    // The gateway's own would have another version, or a space that is not here.
+    if head.version == Version::Http11 && reason == 13 {
+        head.line = Span::new(0, end + 2);
+    }
+    Ok(Some(end + 2))
 }
 
 /// RFC 9112 section 6.3, refused where two readings are possible.

@@ -125,6 +125,38 @@ impl Seen {
     }
 }
 
+/// How many bytes `text` starts with that any host may have and that are no upper case: lower-case
+/// letters, digits, dots and dashes. Those behind the last whole word are not looked at.
+#[inline]
+pub(super) fn plain_host(text: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(word) = text[at..].first_chunk::<8>() {
+        let odd = odd_in_host(u64::from_le_bytes(*word));
+        if odd != 0 {
+            return at + lowest(odd);
+        }
+        at += 8;
+    }
+    at
+}
+
+/// Marks the bytes that are not plain in a host.
+#[inline]
+const fn odd_in_host(word: u64) -> u64 {
+    // Of bytes below 128 no sum here reaches 256; the others are marked by themselves.
+    let low = word & !HIGHS;
+    let letters = within(low, b'a', b'z');
+    let digits = within(low, b'0', b'9');
+    let others = within(low, b'-', b'.');
+    (!(letters | digits | others) | word) & HIGHS
+}
+
+/// Marks the bytes from `first` to `last`, of bytes below 128; what is no mark means nothing.
+#[inline]
+const fn within(low: u64, first: u8, last: u8) -> u64 {
+    (low + ONES * (0x80 - first) as u64) & !(low + ONES * (0x7f - last) as u64)
+}
+
 /// Marks the bytes that are zero, and no other.
 #[inline]
 const fn exact_zeros(word: u64) -> u64 {
@@ -176,12 +208,18 @@ mod tests {
                 Just(0x80), Just(0xff), Just(0), any::<u8>(), Just(b'a'),
             ], 0..40),
             byte in any::<u8>(),
+            host in "[a-z0-9.-]{0,20}[A-Za-z0-9.:_/%é-]{0,4}",
             path in "[a/.%?#\\\\ !é~-]{0,30}",
         ) {
             prop_assert_eq!(find(b':', &text), text.iter().position(|own| *own == b':'));
             prop_assert_eq!(find(byte, &text), text.iter().position(|own| *own == byte));
             let bad = |own: &u8| own.is_ascii_control() && *own != b'\t';
             prop_assert_eq!(text_end(&text), text.iter().position(bad).unwrap_or(text.len()));
+            let plain = |own: &&u8| matches!(own, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
+            for host in [&text[..], host.as_bytes()] {
+                let (found, all) = (plain_host(host), host.iter().take_while(plain).count());
+                prop_assert!(found == all || found == all / 8 * 8 && host.len() - found < 8);
+            }
             judge_target(&text);
             judge_target(path.as_bytes());
         }

@@ -190,7 +190,7 @@ impl Authority {
         if text.first() == Some(&b'[') {
             return Authority::literal(text, span);
         }
-        let (mut all, mut length) = (0, 0);
+        let (mut all, mut length) = (0, scan::plain_host(text));
         while let Some(byte) = text.get(length) {
             let class = HOST_CLASS[usize::from(*byte)];
             if class == NO_NAME {
