@@ -160,7 +160,7 @@ impl Guard {
         fault.map_or(Ok(()), Err)
     }
 
-    /// Looks at what is sent to the peer, a preface not included: messages that make progress pay in.
+    /// Looks at what is sent to the peer, without a preface: messages that make progress pay in.
     pub fn sent(&mut self, bytes: &[u8]) {
         let Guard { account, paid_by_message, outward, .. } = self;
         outward.scan(bytes, |head| {
