@@ -1,7 +1,6 @@
 //! A certificate with its chain and key, made of PEM.
 
 use super::{PROVIDER, der};
-use rustls::SignatureAlgorithm;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
@@ -101,11 +100,6 @@ impl Identity {
     /// Whose it is, as RFC 4514 writes it.
     pub fn subject(&self) -> &str {
         &self.facts.subject
-    }
-
-    /// Whether it is an elliptic curve's, which costs a tenth of RSA's.
-    pub(super) fn is_ecdsa(&self) -> bool {
-        self.key.key.algorithm() == SignatureAlgorithm::ECDSA
     }
 }
 

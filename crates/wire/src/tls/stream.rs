@@ -25,6 +25,9 @@ const _: () = assert!(WRITE_BYTES_MAX + 4 * OVERHEAD_BYTES <= super::room::LARGE
 /// Reads that a look at an idle connection may cost: tickets are few and small.
 const LOOKS_MAX: usize = 8;
 
+/// Reads of the socket that one read may cost.
+const READS_MAX: usize = 16;
+
 /// How the reading side stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reading {
@@ -139,7 +142,7 @@ impl TlsStream {
         if self.has_plain() {
             return Poll::Ready(Ok(self.take_plain(room)));
         }
-        let mut filled = 0;
+        let (mut filled, mut reads) = (0, 0);
         loop {
             match self.reading {
                 _ if filled == room.len() => {
@@ -160,7 +163,13 @@ impl TlsStream {
                     self.input.release_if_empty();
                     return Poll::Ready(Ok(filled));
                 }
+                Ok(Step::Open | Step::Handshaking) if reads == READS_MAX => {
+                    // Much has come and none of it is data: others have their turn.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 Ok(Step::Open | Step::Handshaking) => {
+                    reads += 1;
                     let more = self.poll_more(cx);
                     if more.is_pending() {
                         // A ticket, a key update, the end of a handshake: nobody else sends it.
@@ -263,8 +272,10 @@ impl TlsStream {
         if self.has_plain() || self.reading != Reading::Open {
             return Probe::Stale;
         }
-        let quiet = self.input.is_empty() && self.socket.probe() == Probe::Quiet;
-        if quiet || self.look() == Probe::Quiet { self.socket.probe() } else { Probe::Stale }
+        if self.input.is_empty() && self.socket.probe() == Probe::Quiet {
+            return Probe::Quiet;
+        }
+        if self.look() == Probe::Quiet { self.socket.probe() } else { Probe::Stale }
     }
 
     /// Takes in what came on an idle connection without being asked for.
