@@ -191,6 +191,24 @@ fn a_host_of_another_policy_is_misdirected_and_a_session_of_it_is_not_resumed() 
 }
 
 #[test]
+fn nothing_is_taken_before_a_handshake_has_ended() {
+    let authority = Authority::new();
+    let site = authority.sign("site", &["a.test"]).entry("site", "");
+    let gateway = Gateway::start(BINARY, &format!("{}{HELLO}", doors(&[site])));
+    let mut config = authority.client();
+    config.enable_early_data = true;
+    let config = Arc::new(config);
+    for _ in 0..3 {
+        let mut client = Secure::connect(gateway.listener("web"), "a.test", &config);
+        // A ticket that allowed it would make this some.
+        assert!(client.0.conn.early_data().is_none());
+        client.get("a.test").unwrap();
+    }
+    let resumed = scrape(&gateway).sum("tls_handshakes_total", &["end=\"resumed\""]);
+    assert_eq!(resumed, 2);
+}
+
+#[test]
 fn the_staple_goes_with_its_certificate() {
     use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
     use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
