@@ -118,7 +118,7 @@ _gatehouse() {
             return 0
             ;;
         gatehouse__subcmd__bench)
-            opts="-H -h --rate --duration --requests --connections --warm-up --timeout --threads --method --header --body --body-size --against --rounds --json --plot --h2 --h3 --help"
+            opts="-H -k -h --rate --duration --requests --connections --warm-up --timeout --threads --method --header --body --body-size --cacert --insecure --against --rounds --json --plot --h2 --h3 --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -169,6 +169,10 @@ _gatehouse() {
                     return 0
                     ;;
                 --body-size)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cacert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -54,9 +54,11 @@ complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -l method -d 
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -s H -l header -d 'A field of every request; may be given several times' -r
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -l body -d 'A file that is the body of every request' -r -F
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -l body-size -d 'A body of so many bytes, such as 64KiB' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -l cacert -d 'Believe who has a certificate that these, in PEM, have signed, instead of the system\'s' -r -F
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -l against -d 'Measure this URL too, in turn with the first; may be given several times' -r
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -l rounds -d 'In how many rounds the targets take turns; 5 without it' -r
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -l plot -d 'Draw latency and rate into this file' -r -F
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -s k -l insecure -d 'Believe whoever answers'
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -l json -d 'Print JSON to standard output'
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -l h2 -d 'HTTP/2: not in this version'
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -l h3 -d 'HTTP/3: not in this version'

@@ -119,7 +119,7 @@ pub(crate) struct ConfigArg {
 /// What `bench` is told.
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// What to ask for; http:// only in this version.
+    /// What to ask for: http:// or https://.
     pub url: String,
     /// Requests a second, each at its time; without it, a closed loop.
     #[arg(long, value_name = "N")]
@@ -155,6 +155,12 @@ pub(crate) struct BenchArgs {
     /// A body of so many bytes, such as 64KiB.
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub body_size: Option<u64>,
+    /// Believe who has a certificate that these, in PEM, have signed, instead of the system's.
+    #[arg(long, value_name = "FILE")]
+    pub cacert: Option<PathBuf>,
+    /// Believe whoever answers.
+    #[arg(short = 'k', long, conflicts_with = "cacert")]
+    pub insecure: bool,
     /// Measure this URL too, in turn with the first; may be given several times.
     #[arg(long, value_name = "URL")]
     pub against: Vec<String>,

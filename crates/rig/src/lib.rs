@@ -14,6 +14,7 @@ mod poller;
 pub mod process;
 pub mod relay;
 pub mod script;
+pub mod secured;
 mod slab;
 mod socket;
 mod wait;

@@ -4,12 +4,16 @@
 use super::{INPUT, USAGE, WORLD, complain, say};
 use crate::cli::BenchArgs;
 use gatehouse_control::config::{Json, parse_request};
+use gatehouse_core::plan::Transport;
 use gatehouse_proxy::gate::block_on;
 use gatehouse_proxy::signals::{Signal, Signals};
 use gatehouse_rig::bench::{
     Bench, Ending, Latency, Measured, Message, Pace, Progress, Report, Round, Stop, Tally, Target,
     plot, summary,
 };
+use gatehouse_rig::secured::{Security, Trust};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use std::fs::File;
 use std::future::poll_fn;
 use std::io::{self, IsTerminal, Write};
@@ -191,10 +195,6 @@ fn body(args: &BenchArgs) -> Result<Vec<u8>, Trouble> {
 
 /// Takes a URL apart and finds who serves it.
 fn target(url: &str, args: &BenchArgs, body: &[u8]) -> Result<Target, Trouble> {
-    let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
-    if scheme.eq_ignore_ascii_case("https") {
-        return Err(Trouble::input(format!("{url}: https is not in this version")));
-    }
     let given = args.body.is_some() || args.body_size.is_some();
     let method = args.method.as_deref().unwrap_or(if given { "POST" } else { "GET" });
     if method.eq_ignore_ascii_case("CONNECT") {
@@ -206,18 +206,63 @@ fn target(url: &str, args: &BenchArgs, body: &[u8]) -> Result<Target, Trouble> {
         None => asked.path.clone(),
     };
     let to = contact(url, &asked.authority, asked.port)?;
+    let security = match asked.transport {
+        Transport::Clear => None,
+        Transport::Tls => Some(security(url, &asked.authority, to, args)?),
+    };
     let authority = &asked.authority;
     let message = Message { method, authority, target: &path, fields: &args.headers, body };
-    Ok(Target::new(url, to, &message))
+    let target = Target::new(url, to, &message);
+    Ok(match security {
+        Some(security) => target.secured(security),
+        None => target,
+    })
 }
 
-/// The first address behind a name that takes a connection: a run against nobody ends at once.
-fn contact(url: &str, authority: &str, port: u16) -> Result<SocketAddr, Trouble> {
+/// How a server is spoken to under TLS; it is tried at once, so that a certificate that is not
+/// good ends the run before it begins.
+fn security(
+    url: &str,
+    authority: &str,
+    to: SocketAddr,
+    args: &BenchArgs,
+) -> Result<Security, Trouble> {
+    let trust = match (&args.cacert, args.insecure) {
+        (_, true) => Trust::Anybody,
+        (None, false) => Trust::Roots(rustls_native_certs::load_native_certs().certs),
+        (Some(path), false) => {
+            let fault = |error: &dyn std::fmt::Display| {
+                Trouble::input(format!("{}: {error}", path.display()))
+            };
+            let pem = std::fs::read(path).map_err(|error| fault(&error))?;
+            let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+            match roots {
+                Ok(roots) if !roots.is_empty() => Trust::Roots(roots),
+                _ => return Err(fault(&"it holds no certificate in PEM")),
+            }
+        }
+    };
+    let host = host_of(authority);
+    let security =
+        Security::new(host, &trust).map_err(|error| Trouble::input(format!("{url}: {error}")))?;
+    match security.shake(to, FIRST_CONTACT) {
+        Ok(()) => Ok(security),
+        Err(error) => Err(Trouble::world(format!("{url}: tls handshake: {error}"))),
+    }
+}
+
+/// The host of an authority, brackets left out.
+fn host_of(authority: &str) -> &str {
     let host = match authority.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => host,
         _ => authority,
     };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+/// The first address behind a name that takes a connection: a run against nobody ends at once.
+fn contact(url: &str, authority: &str, port: u16) -> Result<SocketAddr, Trouble> {
+    let host = host_of(authority);
     let world = |error: &dyn std::fmt::Display| Trouble::world(format!("{url}: {error}"));
     let addresses = (host, port).to_socket_addrs().map_err(|error| world(&error))?;
     let mut last = format!("{host} has no address");

@@ -132,7 +132,7 @@ fn what_is_not_in_this_version_or_wrong_is_refused() {
     let url = url(&origin, "/");
     let secure = url.replace("http:", "https:");
     for (arguments, code, says) in [
-        (&[&*secure][..], 1, "https is not in this version"),
+        (&[&*secure][..], 3, "tls handshake: "),
         (&[&url, "--h2"], 1, "--h2: not in this version"),
         (&[&url, "--h3"], 1, "--h3: not in this version"),
         (&["127.0.0.1:80"], 1, "is no URL"),

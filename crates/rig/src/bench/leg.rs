@@ -107,6 +107,7 @@ impl<'a> Leg<'a> {
             to: self.target.to,
             request: &self.target.request,
             expected: self.target.expected,
+            security: self.target.security.as_ref(),
             connections: connections / threads + u32::from(thread < connections % threads),
             opening: match self.bench.pace {
                 Pace::Closed => Opening::WhenNeeded,

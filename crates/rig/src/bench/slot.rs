@@ -10,6 +10,7 @@ use rustix::net::sockopt::socket_error;
 use super::answer::{After, Answer, Expected, Taken, Whole};
 use super::tally::Fault;
 use crate::poller::{Poller, Ready};
+use crate::secured::{Pipe, Security};
 use crate::socket::{self, Moved};
 
 /// A request, from the time it takes a connection.
@@ -28,7 +29,7 @@ pub(super) struct Exchange {
 enum Link {
     None,
     Opening(OwnedFd),
-    Open(OwnedFd),
+    Open(Pipe),
 }
 
 /// What a turn came to.
@@ -56,10 +57,11 @@ pub(super) struct Slot {
     opening_since: u64,
     pub exchange: Option<Exchange>,
     answer: Answer,
+    security: Option<Security>,
 }
 
 impl Slot {
-    pub fn new(expected: Expected) -> Self {
+    pub fn new(expected: Expected, security: Option<Security>) -> Self {
         Self {
             link: Link::None,
             generation: 0,
@@ -69,6 +71,7 @@ impl Slot {
             opening_since: 0,
             exchange: None,
             answer: Answer::new(expected),
+            security,
         }
     }
 
@@ -128,15 +131,18 @@ impl Slot {
     /// Does what can be done now.
     pub fn turn(&mut self, request: &[u8], buffer: &mut [u8]) -> Turn {
         let link = std::mem::replace(&mut self.link, Link::None);
-        let (socket, opened) = match link {
+        let (mut pipe, opened) = match link {
             Link::None => return Turn::Waits,
-            Link::Open(socket) => (socket, false),
+            Link::Open(pipe) => (pipe, false),
             Link::Opening(socket) if !self.writable => {
                 self.link = Link::Opening(socket);
                 return Turn::Waits;
             }
             Link::Opening(socket) => match socket_error(&socket) {
-                Ok(Ok(())) => (socket, true),
+                Ok(Ok(())) => match Pipe::new(socket, self.security.as_ref()) {
+                    Ok(pipe) => (pipe, true),
+                    Err(error) => return self.fail(Fault::Connect(error.to_string())),
+                },
                 Ok(Err(error)) | Err(error) => {
                     self.link = Link::Opening(socket);
                     return self.fail(Fault::Connect(connect_reason(error.into())));
@@ -144,8 +150,8 @@ impl Slot {
             },
         };
         let Some(mut exchange) = self.exchange else {
-            let quiet = self.listen(&socket, buffer);
-            self.link = Link::Open(socket);
+            let quiet = self.listen(&mut pipe, buffer);
+            self.link = Link::Open(pipe);
             return match quiet {
                 Turn::Waits if opened => Turn::Opened,
                 Turn::Waits => Turn::Waits,
@@ -155,9 +161,9 @@ impl Slot {
                 }
             };
         };
-        self.send(&socket, request, &mut exchange);
-        let turn = self.receive(&socket, buffer, &mut exchange);
-        self.link = Link::Open(socket);
+        self.send(&mut pipe, request, &mut exchange);
+        let turn = self.receive(&mut pipe, buffer, &mut exchange);
+        self.link = Link::Open(pipe);
         self.exchange = Some(exchange);
         match turn {
             Ok(None) => Turn::Waits,
@@ -179,9 +185,12 @@ impl Slot {
     }
 
     /// Sends what there is room for. A peer that takes no more may have answered all the same.
-    fn send(&mut self, socket: &OwnedFd, request: &[u8], exchange: &mut Exchange) {
+    fn send(&mut self, pipe: &mut Pipe, request: &[u8], exchange: &mut Exchange) {
+        if self.writable && pipe.flush() == Moved::Blocked {
+            self.writable = false;
+        }
         while self.writable && exchange.sent < request.len() {
-            match socket::write(socket, &request[exchange.sent..]) {
+            match pipe.write(&request[exchange.sent..]) {
                 Moved::Bytes(count) => exchange.sent += count,
                 Moved::Blocked => self.writable = false,
                 Moved::Ended | Moved::Broken => {
@@ -194,15 +203,16 @@ impl Slot {
 
     fn receive(
         &mut self,
-        socket: &OwnedFd,
+        pipe: &mut Pipe,
         buffer: &mut [u8],
         exchange: &mut Exchange,
     ) -> Result<Option<Whole>, Fault> {
         while self.readable {
-            match socket::read(socket, buffer) {
+            match pipe.read(buffer) {
                 Moved::Bytes(count) => {
                     // A short read has emptied the socket; an end that follows is a new event.
-                    self.readable = count == buffer.len() || self.ending;
+                    let short = count < buffer.len() && pipe.is_drained_by_a_short_read();
+                    self.readable = !short || self.ending;
                     exchange.received += count as u64;
                     match self.answer.take(&buffer[..count]) {
                         Taken::More => {}
@@ -219,9 +229,13 @@ impl Slot {
     }
 
     /// Looks what an idle connection has to say.
-    fn listen(&mut self, socket: &OwnedFd, buffer: &mut [u8]) -> Turn {
+    fn listen(&mut self, pipe: &mut Pipe, buffer: &mut [u8]) -> Turn {
+        // The first flight of a handshake goes out before anything is asked.
+        if self.writable && pipe.flush() == Moved::Blocked {
+            self.writable = false;
+        }
         while self.readable {
-            match socket::read(socket, buffer) {
+            match pipe.read(buffer) {
                 Moved::Bytes(_) => return Turn::Failed(Fault::Malformed),
                 Moved::Blocked => self.readable = false,
                 Moved::Ended | Moved::Broken => return Turn::Gone,

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::answer::Expected;
+use crate::secured::Security;
 
 /// A request as it is to be sent. Its parts have been checked: nothing here looks for line breaks.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +27,7 @@ pub struct Target {
     pub(super) to: SocketAddr,
     pub(super) request: Vec<u8>,
     pub(super) expected: Expected,
+    pub(super) security: Option<Security>,
 }
 
 impl Target {
@@ -33,7 +35,14 @@ impl Target {
     #[must_use]
     pub fn new(name: &str, to: SocketAddr, message: &Message<'_>) -> Self {
         let expected = if message.method == "HEAD" { Expected::HeadOnly } else { Expected::Body };
-        Self { name: name.to_owned(), to, request: written(message), expected }
+        let request = written(message);
+        Self { name: name.to_owned(), to, request, expected, security: None }
+    }
+
+    /// The same, spoken to under TLS.
+    #[must_use]
+    pub fn secured(self, security: Security) -> Self {
+        Self { security: Some(security), ..self }
     }
 }
 

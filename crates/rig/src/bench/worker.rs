@@ -17,6 +17,7 @@ use super::schedule::{Course, Schedule};
 use super::slot::{Exchange, Slot, Turn, connect_reason};
 use super::tally::Fault;
 use crate::poller::{Events, Poller};
+use crate::secured::Security;
 
 /// The buffer answers are read into.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -40,6 +41,7 @@ pub(super) struct Task<'a> {
     pub to: SocketAddr,
     pub request: &'a [u8],
     pub expected: Expected,
+    pub security: Option<&'a Security>,
     pub connections: u32,
     pub opening: Opening,
     pub course: Course,
@@ -79,7 +81,9 @@ impl<'a> Worker<'a> {
             books,
             alarm: Alarm::new(&poller)?,
             poller,
-            slots: (0..task.connections).map(|_| Slot::new(task.expected)).collect(),
+            slots: (0..task.connections)
+                .map(|_| Slot::new(task.expected, task.security.cloned()))
+                .collect(),
             free: (0..task.connections).collect(),
             resting: VecDeque::new(),
             busy: 0,

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod clients;
+mod commands;
 mod openssl;
 mod reloading;
 mod upstreams;
