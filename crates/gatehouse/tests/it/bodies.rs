@@ -4,7 +4,7 @@ use crate::front::{BINARY, LIMIT, config, get, request, scrape, start};
 use crate::json::Json;
 use gatehouse_rig::origin::Origin;
 use gatehouse_rig::process::Gateway;
-use gatehouse_rig::script::{Client, Gate, Script, ScriptedOrigin};
+use gatehouse_rig::script::{Client, Ending, Gate, Script, ScriptedOrigin};
 use gatehouse_rig::wait_until;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -237,4 +237,46 @@ fn a_hundred_clients_with_a_body_each_way_cost_little() {
         assert_eq!(client.read_response().body.len(), 1 << 20);
     }
     stays_small(&gateway);
+}
+
+#[test]
+fn what_follows_a_large_answer_is_no_answer_to_the_next_request() {
+    let body = "x".repeat(1 << 20);
+    let evil = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+    let large = Script::new().expect_head().send(head + &body + evil);
+    let own = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nown";
+    let origin = ScriptedOrigin::in_turn([large, Script::new().expect_head().send(own)]);
+    let gateway = start(&[origin.address()]);
+    let mut client = Client::connect(gateway.listener("web"));
+    let answer = client.send(request("GET", "/large", "")).expect_status(200);
+    assert_eq!(answer.body.len(), body.len());
+    assert_eq!(client.send(request("GET", "/own", "")).expect_status(200).text(), "own");
+    assert_eq!(origin.connections(), 2);
+}
+
+#[test]
+fn a_large_answer_that_is_cut_does_not_look_whole() {
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 4 << 20);
+    let cut = Script::new().expect_head().send(head + &"x".repeat(3 << 20)).close();
+    let origin = ScriptedOrigin::each(cut);
+    let gateway = start(&[origin.address()]);
+    let mut client = Client::connect(gateway.listener("web"));
+    let head = client.send(request("GET", "/cut", "")).read_head();
+    assert!(head.line.contains("200"), "{head:?}");
+    let (rest, _) = client.read_rest();
+    assert_eq!(rest.len(), 3 << 20);
+}
+
+#[test]
+fn a_large_answer_that_ends_with_its_connection_is_whole() {
+    let head = "HTTP/1.1 200 OK\r\n\r\n".to_owned();
+    let script = Script::new().expect_head().send(head + &"x".repeat(3 << 20)).close();
+    let origin = ScriptedOrigin::each(script);
+    let gateway = start(&[origin.address()]);
+    let mut client = Client::connect(gateway.listener("web"));
+    client.send("GET /ended HTTP/1.0\r\nHost: test\r\n\r\n");
+    assert!(client.read_head().line.contains("200"));
+    let (rest, ending) = client.read_rest();
+    assert_eq!((rest.len(), ending), (3 << 20, Ending::End));
 }
