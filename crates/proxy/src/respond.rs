@@ -79,8 +79,10 @@ pub(crate) async fn respond(
         download.translate(form.of_answer());
     }
     trace.streams = true;
-    let outcome = stream(client, &mut lease.origin, upload, download, admitted, trace).await;
+    let origin = &mut lease.origin;
+    let outcome = stream(worker, client, origin, upload, download, admitted, trace).await;
     trace.streams = false;
+    download.give_back(&worker.pipes);
     trace.sent_bytes = download.payload();
     trace.received_bytes = upload.payload();
     if let Err(failure) = outcome {
@@ -190,6 +192,7 @@ fn says_nothing_of_its_end(asked: Method, answer: &ResponseHead) -> bool {
 
 /// Carries the answer, and what is left of the request beside it.
 fn stream(
+    worker: &Worker,
     client: &mut Client,
     origin: &mut crate::pool::Origin,
     upload: &mut Upload,
@@ -209,7 +212,8 @@ fn stream(
         {
             return Poll::Ready(Err(failure));
         }
-        match download.poll(cx, &mut origin.stream, &mut origin.inbox, &mut io.stream) {
+        let pipes = Some(&worker.pipes);
+        match download.poll(cx, &mut origin.stream, &mut origin.inbox, &mut io.stream, pipes) {
             Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
             Poll::Ready(Err(error)) => return Poll::Ready(Err(meaning(error))),
             Poll::Pending => {}

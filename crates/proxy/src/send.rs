@@ -339,7 +339,7 @@ impl Upload {
         if self.state != UploadState::Active {
             return Poll::Pending;
         }
-        let outcome = self.pump.poll(cx, &mut io.stream, &mut io.inbox, sink);
+        let outcome = self.pump.poll(cx, &mut io.stream, &mut io.inbox, sink, None);
         match outcome {
             Poll::Ready(Ok(())) => self.state = UploadState::Done,
             Poll::Ready(Err(PumpError::Sink)) => self.state = UploadState::Refused,

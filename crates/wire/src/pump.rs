@@ -7,14 +7,17 @@ use crate::h1::Decoder;
 use crate::h1::encode::{self, Framing};
 use crate::h2::{H2Stream, Last};
 use crate::socket::Stream;
+use crate::splice::{Pipe, Pipes};
 use gatehouse_core::message::{BodyLength, Fields};
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::task::{Context, Poll, ready};
 
+mod rewinding;
+mod splicing;
+
 /// Bytes of a body that are kept to be sent again.
 const KEPT_MAX: usize = crate::buffer::SMALL_BYTES;
-
 /// Why a body did not get through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PumpError {
@@ -92,6 +95,8 @@ pub struct Pump {
     keeps: bool,
     /// What is made of the payload on its way.
     web: Option<Box<Web>>,
+    /// What the kernel moves by itself.
+    pipe: Option<Pipe>,
 }
 
 impl Default for Pump {
@@ -110,6 +115,7 @@ impl Default for Pump {
             kept: Vec::new(),
             keeps: false,
             web: None,
+            pipe: None,
         }
     }
 }
@@ -136,6 +142,7 @@ impl Pump {
         self.keeps = false;
         self.kept.clear();
         self.web = None;
+        self.pipe = None;
         self.head.clear();
         &mut self.head
     }
@@ -143,29 +150,6 @@ impl Pump {
     /// Makes this of the body on its way. Its length changes: the head must not tell it.
     pub fn translate(&mut self, web: Web) {
         self.web = Some(Box::new(web));
-    }
-
-    /// Keeps the first bytes of the body, so that all of a short one can be sent again. Not one
-    /// that is chunked: its framing is gone once it was read.
-    pub fn keep(&mut self) {
-        self.keeps = self.decoder.remaining().is_some() || self.decoder.ends_with_connection();
-    }
-
-    /// Keeps nothing any more.
-    pub fn forget(&mut self) {
-        self.keeps = false;
-    }
-
-    /// Whether all that was taken of the body is kept.
-    pub fn can_rewind(&self) -> bool {
-        self.keeps
-    }
-
-    /// Puts back what was taken of the body, where all of it is kept.
-    pub fn rewind(&mut self, inbox: &mut Inbox) {
-        if std::mem::take(&mut self.keeps) {
-            inbox.put_back(&self.kept);
-        }
     }
 
     /// Payload bytes taken from the sender so far.
@@ -204,7 +188,8 @@ impl Pump {
 
     /// Whom a pending pump waits for.
     pub fn waits(&self) -> Waits {
-        if self.batch.active || self.ended { Waits::Sink } else { Waits::Source }
+        let moving = self.pipe.as_ref().is_some_and(|pipe| pipe.held() > 0);
+        if self.batch.active || self.ended || moving { Waits::Sink } else { Waits::Source }
     }
 
     /// Gives up writing: takes what was decoded and not yet written off the inbox, so that the
@@ -221,7 +206,8 @@ impl Pump {
         &mut self.decoder
     }
 
-    /// Moves what can be moved; ready once the message has been written whole.
+    /// Moves what can be moved; ready once the message has been written whole. Where there are
+    /// `pipes`, a large body without framing is moved by the kernel.
     ///
     /// # Errors
     /// [`PumpError`]; what was written so far stays written.
@@ -231,6 +217,7 @@ impl Pump {
         source: &mut Stream,
         inbox: &mut Inbox,
         sink: &mut Stream,
+        pipes: Option<&Pipes>,
     ) -> Poll<Result<(), PumpError>> {
         loop {
             if self.batch.active {
@@ -241,6 +228,14 @@ impl Pump {
             }
             if self.ended {
                 return sink.poll_flush(cx).map_err(|_| PumpError::Sink);
+            }
+            if let Some(pipes) = pipes
+                && inbox.is_empty()
+                && self.may_splice(pipes, source, sink)
+            {
+                inbox.release_if_empty();
+                ready!(self.poll_splice(cx, pipes, source, sink))?;
+                continue;
             }
             if inbox.is_empty() {
                 inbox.release_if_empty();

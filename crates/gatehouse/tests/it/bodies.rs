@@ -241,6 +241,7 @@ fn a_hundred_clients_with_a_body_each_way_cost_little() {
 
 #[test]
 fn what_follows_a_large_answer_is_no_answer_to_the_next_request() {
+    // Large enough to be moved by the kernel, which the gateway does not see.
     let body = "x".repeat(1 << 20);
     let evil = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());

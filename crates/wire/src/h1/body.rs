@@ -103,6 +103,17 @@ impl Decoder {
         }
     }
 
+    /// Takes `count` bytes of a body that has no framing of its own off what is still to come,
+    /// without having seen them; no more than [`Decoder::remaining`] where that is known.
+    pub fn skip(&mut self, count: u64) {
+        if let State::Length(left) = &mut self.state {
+            *left = left.saturating_sub(count);
+            if *left == 0 {
+                self.state = State::Done;
+            }
+        }
+    }
+
     /// The trailer fields, once the body is done; `None` where there were none.
     pub fn take_trailers(&mut self) -> Option<Box<Fields>> {
         self.trailers.take()
