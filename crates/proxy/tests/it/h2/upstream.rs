@@ -2,7 +2,7 @@
 
 use super::{Ended, Frames, join, named, widened};
 use crate::bench::{Bench, Setup, endpoints, with};
-use crate::talk::{Clock, SOON, field, get, pass};
+use crate::talk::{Clock, SOON, field, get, pass, within};
 use gatehouse_core::plan::{Keepalive, Speaks};
 use gatehouse_rig::frames::{Frame, ask, code, flag, kind};
 use std::time::Duration;
@@ -206,8 +206,7 @@ fn a_client_that_reads_nothing_stops_the_endpoint() {
         let mut sent = 0;
         let chunk = vec![b'x'; 16_000];
         for _ in 0..200 {
-            while let Some(frame) = crate::talk::within(SOON, at_origin.next_raw()).await.flatten()
-            {
+            while let Some(frame) = within(SOON, at_origin.next_raw()).await.flatten() {
                 window += widened(&frame, 1);
             }
             if window < chunk.len() as i64 {
@@ -221,6 +220,68 @@ fn a_client_that_reads_nothing_stops_the_endpoint() {
         client.reset();
         while at_origin.next().await.unwrap().kind != kind::RST_STREAM {}
     });
+}
+
+/// The same the other way: what the endpoint does not take is not taken from the client.
+#[test]
+fn an_endpoint_that_widens_no_window_stops_the_client() {
+    with(http2(), async |bench| {
+        let mut origin = bench.origin(1);
+        let mut client = Frames::open(&bench).await;
+        client.say(&Frame::headers(1, &ask("POST", "/", &[]), 0)).await;
+        let mut at_origin = Frames::serve(origin.accept().await).await;
+        at_origin.hear_request().await;
+        let (mut window, mut sent) = (65_535_i64, 0);
+        let chunk = vec![b'x'; 16_000];
+        for _ in 0..200 {
+            while let Some(frame) = within(SOON, client.next_raw()).await.flatten() {
+                window += widened(&frame, 1);
+                if (frame.kind, frame.flags) == (kind::SETTINGS, 0) {
+                    client.say(&Frame::new(kind::SETTINGS, flag::ACK, 0, [])).await;
+                }
+            }
+            if window < chunk.len() as i64 {
+                break;
+            }
+            client.say(&Frame::data(1, &chunk, 0)).await;
+            window -= chunk.len() as i64;
+            sent += chunk.len();
+        }
+        assert!(sent < 512 * 1024, "{sent} bytes were taken");
+        let mut came = 0;
+        while let Some(Some(frame)) = within(SOON, at_origin.next()).await {
+            came += frame.payload.len();
+        }
+        assert_eq!(came, 65_535);
+        // Another request of another client is not held up by it: it has no body to send.
+        let mut other = Frames::open(&bench).await;
+        other.ask(1, &ask("GET", "/", &[])).await;
+        let (stream, ..) = at_origin.hear_request().await;
+        at_origin.answer(stream, "200", "here").await;
+        assert_eq!(other.hear(1).await.body(), "here");
+    });
+}
+
+/// What a head of HTTP/1.1 may not say does not become a pseudo-field, or a second host.
+#[test]
+fn a_request_of_http_1_1_that_would_be_another_in_http_2_goes_nowhere() {
+    for more in [
+        ":path: /other",
+        ":authority: other.example",
+        "Host: other.example",
+        "Transfer-Encoding: chunked\r\nContent-Length: 5",
+        "Content-Length: 5\r\nContent-Length: 6",
+        "X-A: b\0c",
+    ] {
+        with(http2(), async |bench| {
+            let mut origin = bench.origin(1);
+            let mut client = bench.client();
+            client.say(format!("POST / HTTP/1.1\r\nHost: a\r\n{more}\r\n\r\n")).await;
+            let head = client.hear_head().await;
+            assert!(head.starts_with("HTTP/1.1 400 "), "{more} {head}");
+            assert!(origin.is_left_alone().await, "{more}");
+        });
+    }
 }
 
 #[test]

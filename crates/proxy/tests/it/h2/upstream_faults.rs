@@ -2,7 +2,7 @@
 
 use super::{Ended, Frames, named};
 use crate::bench::{Setup, with};
-use crate::talk::{Clock, SOON, get, pass};
+use crate::talk::{Clock, SOON, get, pass, within};
 use gatehouse_core::plan::{Retry, Speaks, Timeouts};
 use gatehouse_rig::frames::{Frame, ask, code, flag, kind};
 use std::time::Duration;
@@ -69,6 +69,87 @@ fn a_connection_that_goes_away_is_followed_to_the_next() {
         // The first has nothing more to do.
         first.hear_end().await;
     });
+}
+
+/// RFC 9113 section 6.8: up to the last stream that a GOAWAY names, something may have been done.
+#[test]
+fn a_request_that_a_leaving_connection_may_have_begun_is_not_sent_twice() {
+    with(http2(), async |bench| {
+        let mut origin = bench.origin(1);
+        let mut client = Frames::open(&bench).await;
+        client.ask(1, &ask("POST", "/", &[])).await;
+        let mut first = Frames::serve(origin.accept().await).await;
+        let (stream, ..) = first.hear_request().await;
+        first.say(&Frame::go_away(stream, code::NO_ERROR)).await;
+        pass(SOON).await;
+        first.talk.reset();
+        assert_eq!(client.hear(1).await.status(), "502");
+        assert!(origin.is_left_alone().await);
+    });
+}
+
+/// The same where it goes away in anger: what it has not begun may be asked elsewhere.
+#[test]
+fn what_a_connection_that_ends_with_an_error_has_not_begun_is_sent_again() {
+    with(http2(), async |bench| {
+        let mut origin = bench.origin(1);
+        let mut client = Frames::open(&bench).await;
+        client.ask(1, &ask("POST", "/", &[])).await;
+        let mut first = Frames::serve(origin.accept().await).await;
+        first.hear_request().await;
+        first.say(&Frame::go_away(0, code::ENHANCE_YOUR_CALM)).await;
+        let mut second = Frames::serve(origin.accept().await).await;
+        let (stream, ..) = second.hear_request().await;
+        second.answer(stream, "200", "second").await;
+        assert_eq!(client.hear(1).await.body(), "second");
+    });
+}
+
+/// Nobody is asked for ever.
+#[test]
+fn an_endpoint_that_refuses_everything_is_asked_as_often_as_allowed() {
+    let retry = Retry { attempts: 2, backoff: Duration::ZERO, ..Retry::default() };
+    with(Setup { retry, ..http2() }, async |bench| {
+        let mut origin = bench.origin(1);
+        let mut client = Frames::open(&bench).await;
+        client.ask(1, &ask("GET", "/", &[])).await;
+        let mut at_origin = Frames::serve(origin.accept().await).await;
+        for _ in 0..3 {
+            let (stream, ..) = at_origin.hear_request().await;
+            at_origin.say(&Frame::reset(stream, code::REFUSED_STREAM)).await;
+        }
+        assert_eq!(client.hear(1).await.status(), "503");
+        assert!(within(SOON, at_origin.next()).await.is_none());
+    });
+}
+
+/// RFC 9113 section 8.7, CANCEL: a stream that its client has reset is wanted by nobody, whatever it
+/// was doing; those beside it go on.
+#[test]
+fn a_stream_that_its_client_resets_is_reset_at_the_endpoint() {
+    for (asked_whole, answered) in [(true, false), (false, false), (true, true), (false, true)] {
+        with(http2(), async |bench| {
+            let mut origin = bench.origin(1);
+            let mut client = Frames::open(&bench).await;
+            client.ask(1, &ask("GET", "/stays", &[])).await;
+            let mut at_origin = Frames::serve(origin.accept().await).await;
+            at_origin.hear_request().await;
+            let fields = ask("POST", "/leaves", &[]);
+            client.say(&Frame::headers(3, &fields, u8::from(asked_whole))).await;
+            let (stream, ..) = at_origin.hear_request().await;
+            if answered {
+                at_origin.say(&Frame::headers(stream, &[(":status", "200")], 0)).await;
+                at_origin.say(&Frame::data(stream, "some of it", 0)).await;
+                pass(SOON).await;
+            }
+            client.say(&Frame::reset(3, code::CANCEL)).await;
+            let frame = at_origin.next().await.unwrap();
+            let expected = (kind::RST_STREAM, stream, Some(code::CANCEL));
+            assert_eq!((frame.kind, frame.stream, frame.code()), expected);
+            at_origin.answer(1, "200", "here").await;
+            assert_eq!(client.hear(1).await.body(), "here");
+        });
+    }
 }
 
 #[test]
@@ -243,7 +324,7 @@ fn an_endpoint_that_answers_pings_may_take_its_time() {
         let mut at_origin = Frames::serve(origin.accept().await).await;
         at_origin.hear_request().await;
         // Answers what it is asked meanwhile.
-        let nothing = crate::talk::within(Duration::from_secs(200), at_origin.next()).await;
+        let nothing = within(Duration::from_secs(200), at_origin.next()).await;
         assert!(nothing.is_none(), "{nothing:?}");
         at_origin.answer(1, "200", "late").await;
         assert!(client.hear_until("0\r\n\r\n").await.contains("late"));
