@@ -45,7 +45,7 @@ fn gateway(servers: &[&Server], more: &str) -> Gateway {
     let endpoints: Vec<String> =
         servers.iter().map(|server| format!("\"127.0.0.1:{}\"", server.port)).collect();
     let config = format!(
-        "[listeners.web]\nbind = \"127.0.0.1:0\"\nprotocols = [\"h2\"]\n\
+        "[listeners.web]\nbind = \"127.0.0.1:0\"\nprotocols = [\"h1\", \"h2\"]\n\
          [[routes]]\nupstream = \"all\"\n\
          [upstreams.all]\nprotocol = \"grpc\"\nendpoints = [{}]\n{more}",
         endpoints.join(", ")
@@ -134,7 +134,34 @@ fn a_server_that_says_it_is_not_serving_is_left_out() {
     wait_until(LIMIT, served);
 }
 
-/// UNAVAILABLE is passed on, and tried elsewhere where that is asked for.
+/// UNAVAILABLE is passed on, and asked elsewhere where somebody says that calls may be repeated.
+#[test]
+fn a_call_that_a_server_has_no_time_for_is_made_elsewhere_where_that_is_asked_for() {
+    let servers = ["busy", "one"].map(Server::start);
+    for (retry, expected) in [
+        ("", "OK 10\nUNAVAILABLE 10\n"),
+        ("retry = { on = [\"unavailable\"], budget = \"100%\" }\n", "OK 20\n"),
+    ] {
+        let gateway = gateway(&servers.each_ref(), retry);
+        assert_eq!(said(&["codes", &gateway.listener("web").to_string(), "20"]), expected);
+    }
+}
+
+/// gRPC-Web over HTTP/1.1, as a browser writes it, binary and as text; the servers speak gRPC.
+#[test]
+fn browsers_calls_are_translated_in_both_encodings() {
+    let server = Server::start("one");
+    let gateway = gateway(&[&server], "");
+    let shown = said(&["web", &gateway.listener("web").to_string()]);
+    let kinds = ["unary", "metadata", "stream", "status", "large"];
+    let expected = ["grpc-web", "grpc-web-text"]
+        .iter()
+        .flat_map(|name| kinds.map(|kind| format!("{name} {kind}")))
+        .collect::<Vec<_>>();
+    assert_eq!(shown.lines().collect::<Vec<_>>(), expected);
+}
+
+/// What the gateway itself cannot do is a status of gRPC too.
 #[test]
 fn a_gateway_without_servers_says_unavailable() {
     let server = Server::start("one");

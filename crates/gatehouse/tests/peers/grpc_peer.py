@@ -3,9 +3,17 @@
 serve NAME          prints its port, then serves until it is killed
 ask ADDRESS         makes calls of all kinds; prints what it has shown, a line each
 balance ADDRESS N   makes N calls on one channel; prints how often each server answered
+codes ADDRESS N     makes N calls on one channel; prints how often each status came
 killed ADDRESS      makes calls until told to stop by a line on its input; prints what failed
+web ADDRESS         makes calls of gRPC-Web, both encodings; prints what it has shown, a line each
+
+A server whose name begins with "busy" answers every call of Name with UNAVAILABLE, one whose name
+has "sick" in it says that it is not serving.
 """
 
+import base64
+import http.client
+import struct
 import sys
 import threading
 import time
@@ -29,7 +37,7 @@ class Service(grpc.GenericRpcHandler):
         method = details.method.rsplit("/", 1)[1]
         unary, stream = grpc.unary_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler
         handlers = {
-            "Name": unary(lambda asked, call: self.name),
+            "Name": unary(self.tell_name),
             "Echo": unary(self.echo),
             "Count": grpc.unary_stream_rpc_method_handler(self.count),
             "Sum": grpc.stream_unary_rpc_method_handler(self.sum),
@@ -39,11 +47,15 @@ class Service(grpc.GenericRpcHandler):
             "Left": unary(lambda asked, call: str(call.time_remaining()).encode()),
             "Forever": grpc.unary_stream_rpc_method_handler(self.forever),
             "Cancelled": unary(lambda asked, call: str(self.cancelled.wait(5)).encode()),
-            "Busy": unary(self.busy),
             # grpc.health.v1: SERVING is 1, NOT_SERVING is 2.
             "Check": unary(lambda asked, call: b"\x08\x02" if b"sick" in self.name else b"\x08\x01"),
         }
         return handlers.get(method)
+
+    def tell_name(self, asked, call):
+        if self.name.startswith(b"busy"):
+            call.abort(grpc.StatusCode.UNAVAILABLE, "busy")
+        return self.name
 
     def echo(self, asked, call):
         sent = dict(call.invocation_metadata())
@@ -74,9 +86,6 @@ class Service(grpc.GenericRpcHandler):
         while call.is_active():
             yield b"tick"
             time.sleep(0.01)
-
-    def busy(self, asked, call):
-        call.abort(grpc.StatusCode.UNAVAILABLE, "busy")
 
 
 def serve(name):
@@ -168,6 +177,62 @@ def balance(address, count):
     names = [calls.unary("Name").decode() for _ in range(int(count))]
     for name in sorted(set(names)):
         print(name, names.count(name), flush=True)
+
+
+def codes(address, count):
+    calls = Calls(address)
+    codes = [code_of(lambda: calls.unary("Name")).name for _ in range(int(count))]
+    for code in sorted(set(codes)):
+        print(code, codes.count(code), flush=True)
+
+
+def web_call(address, kind, method, asked):
+    """Asks over HTTP/1.1; gives messages, trailers (from wherever they stand), and the head."""
+    text = kind.startswith("application/grpc-web-text")
+    framed = struct.pack(">BI", 0, len(asked)) + asked
+    connection = http.client.HTTPConnection(address, timeout=20)
+    fields = {"content-type": kind, "x-grpc-web": "1", "x-ask": "why"}
+    body = base64.b64encode(framed) if text else framed
+    connection.request("POST", f"/test.Service/{method}", body, fields)
+    answer = connection.getresponse()
+    head = {name.lower(): value for name, value in answer.getheaders()}
+    shows_quietly(kind.split("+")[0], head["content-type"].split("+")[0])
+    body = answer.read()
+    if text:
+        # Each piece may be padded by itself.
+        body = b"".join(base64.b64decode(body[at : at + 4]) for at in range(0, len(body), 4))
+    messages, trailers = [], {k: v for k, v in head.items() if k.startswith("grpc-")}
+    while body:
+        flags, size = struct.unpack(">BI", body[:5])
+        part, body = body[5 : 5 + size], body[5 + size :]
+        shows_quietly(size, len(part))
+        if flags & 0x80:
+            shows_quietly(b"", body)
+            lines = part.decode().split("\r\n")
+            trailers |= dict(line.split(":", 1) for line in lines if line)
+        else:
+            messages.append(part)
+    return messages, {name: value.strip() for name, value in trailers.items()}, head
+
+
+def shows_quietly(expected, found):
+    if expected != found:
+        sys.exit(f"{found!r}, not {expected!r}")
+
+
+def web(address):
+    for name in ["grpc-web", "grpc-web-text"]:
+        ask = lambda method, asked=b"": web_call(address, f"application/{name}+proto", method, asked)
+        messages, trailers, head = ask("Echo", b"hello")
+        shows(f"{name} unary", ([b"hello"], "0"), (messages, trailers["grpc-status"]))
+        shows(f"{name} metadata", ("why", "AP8"), (head["x-first"], trailers["x-last-bin"]))
+        messages, trailers, _ = ask("Count", b"1000")
+        shows(f"{name} stream", [str(n).encode() for n in range(1000)], messages)
+        messages, trailers, _ = ask("Fail")
+        told = (messages, trailers["grpc-status"], trailers["grpc-message"])
+        shows(f"{name} status", ([], "9", "no: %C3%BC and %25"), told)
+        large = bytes(range(256)) * 20000
+        shows(f"{name} large", [large], ask("Echo", large)[0])
 
 
 def killed(address):
