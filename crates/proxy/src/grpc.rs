@@ -2,7 +2,7 @@
 //! told of a failure.
 
 use gatehouse_core::failure::{Failure, Kind, Step};
-use gatehouse_core::message::{Fields, Known, RequestHead, ResponseHead};
+use gatehouse_core::message::{BodyLength, Fields, Known, RequestHead, ResponseHead};
 use gatehouse_core::moment::Moment;
 use gatehouse_wire::grpc_web::Web;
 use std::io::Write;
@@ -89,11 +89,16 @@ impl Call {
         }
     }
 
-    /// Makes the head of a gRPC answer one of gRPC-Web.
-    pub fn translate_answer(self, fields: &mut Fields) {
+    /// Makes the head of a gRPC answer one of gRPC-Web. One that is nothing but its head stays so:
+    /// its status stands there.
+    pub fn translate_answer(self, answer: &mut ResponseHead) {
         let Some(form) = self.web else { return };
-        rename(fields, form.name());
-        fields.remove(Known::ContentLength);
+        rename(&mut answer.fields, form.name());
+        if !answer.body.is_none() {
+            // As long as its trailers make it.
+            answer.body = BodyLength::Chunked;
+            answer.fields.remove(Known::ContentLength);
+        }
     }
 
     /// Tells an endpoint how much of the time is left.
@@ -202,8 +207,14 @@ mod tests {
         let call = Call { until: None, web: Some(Form::Text) };
         call.translate_request(&mut fields);
         assert_eq!(fields.get(Known::ContentType), Some(&b"application/grpc+proto"[..]));
-        call.translate_answer(&mut fields);
-        assert_eq!(fields.get(Known::ContentType), Some(&b"application/grpc-web-text+proto"[..]));
+        for body in [BodyLength::None, BodyLength::Chunked] {
+            let mut answer = ResponseHead { body, ..ResponseHead::default() };
+            answer.fields.append(b"Content-Type", b"application/grpc+proto");
+            call.translate_answer(&mut answer);
+            let content_type = answer.fields.get(Known::ContentType);
+            assert_eq!(content_type, Some(&b"application/grpc-web-text+proto"[..]));
+            assert_eq!(answer.body, body);
+        }
     }
 
     #[test]

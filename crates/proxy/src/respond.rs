@@ -62,10 +62,8 @@ pub(crate) async fn respond(
     let wants_more = heads.request.keep_alive && !client.io.has_ended();
     let keep = wants_more && !client.door().is_leaving() && !unending(heads);
     let web = trace.call.filter(|call| call.web.is_some() && admitted.translates());
-    if let Some(call) = web.filter(|_| !heads.answer.body.is_none()) {
-        call.translate_answer(&mut heads.answer.fields);
-        // As long as its trailers make it.
-        heads.answer.body = BodyLength::Chunked;
+    if let Some(call) = web {
+        call.translate_answer(&mut heads.answer);
     }
     let framing = prepare(worker, heads, admitted, keep, trace.answered.unwrap_or(trace.started));
     let Answered { mut lease } = answered;
