@@ -123,8 +123,8 @@ fn an_endpoint_that_refuses_everything_is_asked_as_often_as_allowed() {
     });
 }
 
-/// RFC 9113 section 8.7, CANCEL: a stream that its client has reset is wanted by nobody, whatever it
-/// was doing; those beside it go on.
+/// RFC 9113 section 8.7, CANCEL: a stream that its client has reset is wanted by nobody, whatever
+/// it was doing; those beside it go on.
 #[test]
 fn a_stream_that_its_client_resets_is_reset_at_the_endpoint() {
     for (asked_whole, answered) in [(true, false), (false, false), (true, true), (false, true)] {
