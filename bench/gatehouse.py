@@ -52,17 +52,30 @@ access = {{ {access(place, setup)} }}
 
 [listeners.web]
 bind = "{HOST}:{place.port}"
+{listener(place, setup)}
 
 [[routes]]
+{'listeners = ["web"]' if setup.tcp else ""}
 upstream = "origin"
 {lines(feature.route for feature in on)}
 {routes(setup)}
 
 [upstreams.origin]
 endpoints = ["{HOST}:{place.origin}"]
-keepalive = {{ idle-per-worker = 2048 }}
+{"" if setup.tcp else "keepalive = { idle-per-worker = 2048 }"}
 {lines(feature.upstream for feature in on)}
 """
+
+
+def listener(place: Place, setup: Setup) -> str:
+    if setup.tcp:
+        return 'protocols = ["tcp"]'
+    if not setup.tls:
+        return ""
+    folder = place.certificate()
+    protocols = '["h1", "h2"]' if setup.http2 else '["h1"]'
+    return f'protocols = {protocols}\n' \
+        f'tls = {{ cert = "{folder}/cert.pem", key = "{folder}/key.pem" }}'
 
 
 def change(place: Place, number: int) -> None:

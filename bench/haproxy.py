@@ -28,6 +28,8 @@ EVERYTHING = """
   http-response set-header X-Frame-Options DENY
 """
 
+FORWARD = "option forwardfor\n  http-reuse always"
+
 RETRIES = "retries 2\n  option redispatch\n  retry-on conn-failure empty-response"
 
 
@@ -45,16 +47,15 @@ global
   {NO_FEAR if setup.idle else ""}
   {"log stdout format raw local0" if everything else ""}
 defaults
-  mode http
+  mode {"tcp" if setup.tcp else "http"}
   timeout client 60s
   timeout server 60s
   timeout connect 5s
-  option forwardfor
-  http-reuse always
+  {"" if setup.tcp else FORWARD}
   {STREAMS if setup.streams else ""}
   {LOG if everything else ""}
 frontend web
-  bind {HOST}:{place.port} backlog 4096
+  bind {HOST}:{place.port}{secured(place, setup)} backlog 4096
   {EVERYTHING if everything else ""}
   {by_map}
   default_backend origin
@@ -62,6 +63,13 @@ backend origin
   {RETRIES if everything else ""}
   server origin {HOST}:{place.origin} pool-max-conn 4096
 """
+
+
+def secured(place: Place, setup: Setup) -> str:
+    if not setup.tls:
+        return ""
+    alpn = "h2,http/1.1" if setup.http2 else "http/1.1"
+    return f" ssl crt {place.certificate()}/both.pem ssl-min-ver TLSv1.2 alpn {alpn}"
 
 
 def hosts(setup: Setup) -> str:

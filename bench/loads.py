@@ -5,8 +5,9 @@ import json
 import pathlib
 import subprocess
 
+import h2load
 from process import HOST, Trouble, pinned
-from workloads import FIELDS, Workload
+from workloads import FIELDS, KIB, Workload
 
 # Beyond the time it is to run for: an answer that does not come ends a run after 10 s.
 SLACK_SECONDS = 30
@@ -48,14 +49,23 @@ class Generator:
         return options
 
     def load(self, workload: Workload, port: int, seconds: float) -> dict:
-        """A closed loop of so many seconds."""
+        """A closed loop of so many seconds, or over TLS of so many requests."""
+        if workload.setup.tls:
+            count = round(workload.a_second * seconds)
+            return h2load.run(self.secured(workload, port, count), self.folder / h2load.TIMES,
+                              count * KIB, seconds + SLACK_SECONDS)
         line = self.line("load", *self.options(workload, port), "--format", "json",
                          "--milliseconds", round(seconds * 1000))
         return run(line, seconds)
 
     def requests(self, workload: Workload, port: int, count: int) -> list[str]:
         """The command line of a closed loop of so many requests, which fails on a wrong answer."""
+        if workload.setup.tls:
+            return self.secured(workload, port, count)
         return self.line("load", *self.options(workload, port), "--requests", count)
+
+    def secured(self, workload: Workload, port: int, count: int) -> list[str]:
+        return pinned(self.core, h2load.line(workload, port, count, self.folder / h2load.TIMES))
 
     def pace(self, workload: Workload, port: int, rate: int, connections: int,
              seconds: float) -> dict:

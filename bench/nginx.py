@@ -1,6 +1,8 @@
 """nginx's configuration."""
 
-from process import HOST
+import pathlib
+
+from process import HOST, Trouble
 from place import Place, Setup
 
 # Without buffering it reads into the one buffer meant for heads, 4 KiB unless told otherwise.
@@ -28,12 +30,19 @@ FORWARD = 'proxy_http_version 1.1; proxy_set_header Connection ""; ' \
     "proxy_set_header Host $host; proxy_set_header X-Forwarded-For $remote_addr;"
 
 
+# Debian keeps it in a package of its own.
+STREAM_MODULE = pathlib.Path("/usr/lib/nginx/modules/ngx_stream_module.so")
+
+
 def config(place: Place, setup: Setup) -> str:
+    if setup.tcp:
+        return carrying(place)
     log = "access_log off;"
     if setup.everything:
         log = LOG + f"  access_log {place.access_log()} all buffer=64k flush=1s;" + LIMITS
     folder = place.folder
     master = "off" if setup.single_process else "on"
+    speaks = (" ssl" if setup.tls else "") + (" http2" if setup.http2 else "")
     return f"""
 daemon off; master_process {master}; worker_processes 1; user root; pid {folder}/nginx.pid;
 error_log stderr crit; worker_rlimit_nofile 65536;
@@ -51,12 +60,36 @@ http {{
   upstream origin {{ server {HOST}:{place.origin}; keepalive 2048;
     keepalive_requests 1000000000; }}
   server {{
-    listen {HOST}:{place.port} backlog=4096;
+    listen {HOST}:{place.port}{speaks} backlog=4096;
+    {keys(place) if setup.tls else ""}
     location / {{ proxy_pass http://origin; }}
   }}
 {hosts(place, setup)}
 }}
 """
+
+
+def carrying(place: Place) -> str:
+    if not STREAM_MODULE.exists():
+        raise Trouble("libnginx-mod-stream is not installed: run .ci/setup --peers")
+    return f"""
+load_module {STREAM_MODULE};
+daemon off; master_process on; worker_processes 1; user root; pid {place.folder}/nginx.pid;
+error_log stderr crit; worker_rlimit_nofile 65536;
+events {{ worker_connections 9000; }}
+stream {{
+  server {{
+    listen {HOST}:{place.port} backlog=4096;
+    proxy_pass {HOST}:{place.origin};
+  }}
+}}
+"""
+
+
+def keys(place: Place) -> str:
+    folder = place.certificate()
+    return f"ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem; " \
+        "ssl_protocols TLSv1.2 TLSv1.3;"
 
 
 def hosts(place: Place, setup: Setup) -> str:

@@ -3,6 +3,8 @@
 import dataclasses
 import pathlib
 
+import certificate
+
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
@@ -19,6 +21,11 @@ class Setup:
     idle: int = 0
     # It will be reloaded.
     reloads: bool = False
+    # The listener terminates TLS, and offers HTTP/2 there.
+    tls: bool = False
+    http2: bool = False
+    # Bytes are carried, and not looked at.
+    tcp: bool = False
     # In one process, so that there is one count.
     single_process: bool = False
 
@@ -35,6 +42,12 @@ class Place:
         path = self.folder / name
         path.write_text(text)
         return str(path)
+
+    def certificate(self) -> pathlib.Path:
+        """The folder with cert.pem, key.pem and both.pem."""
+        if not (self.folder / "cert.pem").exists():
+            certificate.make(self.folder)
+        return self.folder
 
     def access_log(self) -> pathlib.Path:
         return self.folder / "access.log"

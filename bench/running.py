@@ -90,15 +90,16 @@ def verify(running: Running, workload: Workload) -> None:
     if workload.setup.hosts:
         path += "/r7"
         more += ["-H", "Host: h77.example.test"]
-    expected, given = (curl(port, path, *more) for port in (running.place.origin, running.port))
+    expected = curl(running.place.origin, path, *more)
+    given = curl(running.port, path, *more, scheme=scheme(workload))
     wanted, found = (b" and ".join(answer.split()[-2:]).decode() for answer in (expected, given))
     if found != wanted or not wanted.startswith("200 "):
         raise Trouble(f"{running.name}: status {found} bytes, not {wanted} bytes")
     if given != expected:
         raise Trouble(f"{running.name}: the right status and length, and another content")
-    if running.name == "relay":
+    if running.name == "relay" or workload.setup.tcp:
         return
-    echo = json.loads(curl(running.port, "/echo"))
+    echo = json.loads(curl(running.port, "/echo", scheme=scheme(workload)))
     fields = {field.lower(): value for field, value in echo["fields"]}
     if "x-forwarded-for" not in fields:
         raise Trouble(f"{running.name}: no X-Forwarded-For towards the origin")
@@ -106,9 +107,13 @@ def verify(running: Running, workload: Workload) -> None:
         raise Trouble(f"{running.name}: the request's fields are not edited")
 
 
-def curl(port: int, path: str, *more: str) -> bytes:
-    url = f"http://{HOST}:{port}{path}"
-    line = [command("curl"), "-sS", "--max-time", str(CURL_SECONDS), *more, url]
+def scheme(workload: Workload) -> str:
+    return "https" if workload.setup.tls else "http"
+
+
+def curl(port: int, path: str, *more: str, scheme: str = "http") -> bytes:
+    url = f"{scheme}://{HOST}:{port}{path}"
+    line = [command("curl"), "-sSk", "--max-time", str(CURL_SECONDS), *more, url]
     result = subprocess.run(line, capture_output=True, timeout=CURL_SECONDS + 10)
     if result.returncode != 0:
         raise Trouble(f"{url}: {result.stderr.decode(errors='replace').strip()}")

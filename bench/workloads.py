@@ -32,6 +32,9 @@ class Workload:
     rounds: int = 7
     # Of one round, whatever is usual.
     seconds: float | None = None
+    # Requests of h2load at a time on each connection, and in all for each second of a round.
+    streams: int = 1
+    a_second: int = 25_000
     # How many requests are looked at for system calls.
     traced: int = 4000
 
@@ -63,6 +66,12 @@ WORKLOADS = {workload.name: workload for workload in [
     Workload("fields", "30 request fields, 1 KiB answers, 64 connections", fields=True, rounds=5),
     Workload("hosts", f"{HOSTS:,} hosts of {ROUTES} routes, 1 KiB answers, 64 connections",
              setup=Setup(hosts=HOSTS, routes=ROUTES), peers=SERVERS, rounds=5),
+    Workload("tls", "HTTP/1.1 over TLS, 1 KiB answers, 64 connections", setup=Setup(tls=True),
+             peers=SERVERS, rounds=5),
+    Workload("h2", "HTTP/2 over TLS, 1 KiB answers, 16 connections of 32 streams", connections=16,
+             streams=32, setup=Setup(tls=True, http2=True), peers=SERVERS),
+    Workload("tcp", "Carried as bytes (TCP), 1 KiB answers, 64 connections",
+             setup=Setup(tcp=True), rounds=5),
     Workload("idle", f"{IDLE:,} idle connections, each after one request", kind="idle",
              setup=Setup(idle=IDLE), peers=SERVERS, few=OTHERS),
     Workload("slow", f"An origin that takes {SLOW_MS} ms, at half load", kind="pace",
@@ -101,6 +110,8 @@ TARGETS = [
     Target("64KiB", "cpu_us", 0.95, ("haproxy", "nginx")),
     Target("1MiB", "cpu_us", 0.80, ("haproxy", "nginx")),
     Target("close", "cpu_us", 1.00, ("haproxy", "nginx")),
+    Target("h2", "cpu_us", 1.00, ("nginx",)),
+    Target("h2", "cpu_us", 1.10, ("haproxy",)),
     Target("idle", "idle_bytes", 1200, aim=600),
     Target("slow", "added_p99", 1.10, ("haproxy", "nginx")),
     Target("instructions", "instructions", 10_000),
