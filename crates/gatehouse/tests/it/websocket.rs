@@ -1,11 +1,13 @@
 //! WebSocket (RFC 6455) end to end: the switch, frames both ways, and each way of ending.
 
 use crate::front::{BINARY, DOORS, LIMIT, config, get, request, routes, start};
+use crate::tls::Authority;
 use gatehouse_rig::process::{Gateway, Signal};
 use gatehouse_rig::script::{Client, Ending, Gate, Script, ScriptedOrigin};
 use gatehouse_rig::wait_until;
+use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 /// What a browser sends.
 const ASK: &str = "GET /chat HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\n\
@@ -163,69 +165,85 @@ fn a_tunnel_is_logged_once_with_what_it_carried() {
     assert!(lines.len() == 1 && lines[0].contains(&carried), "{lines:?}");
 }
 
-/// The server echoes and says where it listens; the client sends a text, a large message, and then
-/// many frames of all kinds and sizes without waiting for each, and checks what comes back.
-const REAL: &str = r#"
-import asyncio, random, sys, websockets
-async def echo(socket):
-    async for message in socket:
-        await socket.send(message)
-async def serve():
-    async with websockets.serve(echo, "127.0.0.1", 0, max_size=None, compression=None) as server:
-        print(server.sockets[0].getsockname()[1], flush=True)
-        await asyncio.Future()
-def mixed(count):
-    chance = random.Random(7)
-    block = chance.randbytes(70000)
-    for at in range(count):
-        size = chance.choice([0, 1, 125, 126, 1000, 4000, 65535, 65536]) if at % 50 == 0 else at % 200
-        start = chance.randrange(1000)
-        part = block[start:start + size]
-        yield part if at % 3 else part.hex()
-async def ask(url, count):
-    async with websockets.connect(url, max_size=None, compression=None) as socket:
-        for message in ["hello", "x" * 3000000, b"\x00\xff" * 70000]:
-            await socket.send(message)
-            assert await socket.recv() == message
-        await (await socket.ping())
-        async def say():
-            for at, message in enumerate(mixed(count)):
-                await socket.send(message)
-                if at % 1000 == 0: await socket.ping()
-        saying = asyncio.create_task(say())
-        for message in mixed(count):
-            assert await socket.recv() == message
-        await saying
-    print(f"done {count}")
-asyncio.run(serve() if sys.argv[1] == "serve" else ask(sys.argv[2], int(sys.argv[3])))
-"#;
+const PEER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/websocket_peer.py");
+
+/// Messages of all kinds and sizes that go both ways; some in several frames, PINGs between them.
+const MESSAGES: &str = "100000";
+
+fn peer(arguments: &[&str]) -> Command {
+    let has = Command::new("python3").args(["-c", "import websockets, h2"]).output();
+    let has = has.is_ok_and(|output| output.status.success());
+    assert!(has, "python3 has no websockets, or no h2: run .ci/setup, which installs them");
+    let mut command = Command::new("python3");
+    command.arg(PEER).args(arguments);
+    command
+}
+
+/// A server of other people's that echoes, killed when the test ends.
+struct Echo {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Echo {
+    fn start() -> Echo {
+        let mut child = peer(&["serve"]).stdout(Stdio::piped()).spawn().expect("it starts");
+        let mut line = String::new();
+        let out = child.stdout.take().expect("a pipe");
+        BufReader::new(out).read_line(&mut line).expect("a port");
+        let port: u16 = line.trim().parse().expect("a port");
+        Echo { child, address: SocketAddr::from(([127, 0, 0, 1], port)) }
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// A client of other people's sends messages without waiting for each, and checks every echo.
+/// `ask` speaks HTTP/1.1, `ask2` HTTP/2.
+#[track_caller]
+fn talks(ask: &str, scheme: &str) {
+    let echo = Echo::start();
+    let authority = Authority::new();
+    authority.sign("site", &["example.com"]);
+    let tls = match scheme {
+        "wss" => format!("tls = [{}]\n", authority.entry("site", "")),
+        _ => String::new(),
+    };
+    let listener =
+        format!("[listeners.web]\nbind = \"127.0.0.1:0\"\nprotocols = [\"h1\", \"h2\"]\n{tls}");
+    let gateway = Gateway::start(BINARY, &format!("{listener}{}", routes(&[echo.address])));
+    let url = format!("{scheme}://{}/", gateway.listener("web"));
+    let ca = authority.path("ca.pem");
+    let more: &[&str] = if scheme == "wss" { &[&ca] } else { &[] };
+    let output = peer(&[&[ask, &url, MESSAGES], more].concat()).output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), format!("done {MESSAGES}\n"), "{said}");
+}
 
 #[test]
 fn a_real_client_and_a_real_server_talk() {
-    let has = Command::new("python3").args(["-c", "import websockets"]).output();
-    let has = has.is_ok_and(|output| output.status.success());
-    assert!(has, "python3 has no websockets: run .ci/setup, which installs it");
-    let mut server = Command::new("python3")
-        .args(["-c", REAL, "serve"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    let mut line = String::new();
-    let out = server.stdout.take().expect("a pipe");
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line).expect("a port");
-    let port: u16 = line.trim().parse().expect("a port");
-    let gateway = start(&[SocketAddr::from(([127, 0, 0, 1], port))]);
-    let url = format!("ws://{}/", gateway.listener("web"));
-    // GATEHOUSE_WEBSOCKET_FRAMES=100000 takes longer than a test should.
-    let frames = std::env::var("GATEHOUSE_WEBSOCKET_FRAMES").unwrap_or("5000".into());
-    let asked = Command::new("python3")
-        .args(["-c", REAL, "ask", &url, &frames])
-        .output()
-        .expect("it starts");
-    let _ = server.kill();
-    let _ = server.wait();
-    let said = String::from_utf8_lossy(&asked.stderr).into_owned();
-    assert_eq!(String::from_utf8_lossy(&asked.stdout), format!("done {frames}\n"), "{said}");
+    talks("ask", "ws");
+}
+
+#[test]
+fn a_real_client_and_a_real_server_talk_under_tls() {
+    talks("ask", "wss");
+}
+
+/// RFC 8441: the tunnel is a stream of HTTP/2 to the client, and HTTP/1.1 to the server.
+#[test]
+fn a_real_client_and_a_real_server_talk_over_http_2() {
+    talks("ask2", "ws");
+}
+
+#[test]
+fn a_real_client_and_a_real_server_talk_over_http_2_under_tls() {
+    talks("ask2", "wss");
 }
 
 #[test]
