@@ -11,6 +11,7 @@ mod drain;
 mod exhaustion;
 mod exposition;
 mod first_generation;
+mod floods;
 mod framing_bodies;
 mod framing_heads;
 mod front;
