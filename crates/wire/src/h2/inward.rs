@@ -11,6 +11,9 @@ use http::header::{COOKIE, HeaderMap};
 use http::{request, response};
 use std::io;
 
+/// A field of the upgrade from HTTP/1.1 (RFC 7540 section 3.2.1), which is no more.
+const HTTP2_SETTINGS: &str = "http2-settings";
+
 /// Fills `head` from a request. `ended` says that it has no body.
 pub(super) fn request(
     parts: &request::Parts,
@@ -73,6 +76,10 @@ fn fill(map: &HeaderMap, fields: &mut Fields) -> Result<usize, &'static str> {
     let mut lines = 0;
     let mut cookies = false;
     for (name, value) in map {
+        // Nobody on the way would read it (RFC 9110 section 7.6.1).
+        if name == HTTP2_SETTINGS {
+            continue;
+        }
         // Remembers underscores too, as for a head of HTTP/1.1.
         let known = fields.know(name.as_str().as_bytes());
         let known = judge(known, name.as_str().as_bytes(), value.as_bytes())?;
@@ -86,8 +93,6 @@ fn fill(map: &HeaderMap, fields: &mut Fields) -> Result<usize, &'static str> {
         }
         lines += 1;
     }
-    // Its fields would be read by nobody on the way (RFC 9110 section 7.6.1).
-    fields.remove_named(b"http2-settings");
     Ok(lines)
 }
 
