@@ -1,6 +1,6 @@
-//! An exchange over kept connections allocates nothing, its log line included, and a stream of HTTP/2
-//! little; `budgets.toml` says how little. Counted as the difference of two runs that differ in their
-//! length alone.
+//! An exchange over kept connections allocates nothing, its log line included, and a stream of
+//! HTTP/2 little; `budgets.toml` says how little. Counted as the difference of two runs that differ
+//! in their length alone.
 
 use crate::bench::{Bench, GATEWAY, Setup, origin_address, with};
 use allocation_counter::measure;
