@@ -1,6 +1,7 @@
 //! Which attempts may follow one that failed.
 
 use crate::admit::Admitted;
+use crate::buffer::Whole;
 use crate::grpc;
 use gatehouse_core::chance::Chance;
 use gatehouse_core::endpoints::{EndpointId, Tried};
@@ -48,10 +49,11 @@ pub(crate) struct Attempts {
 }
 
 impl Attempts {
-    pub fn new(admitted: &Admitted<'_>, head: &RequestHead) -> Attempts {
+    pub fn new(admitted: &Admitted<'_>, head: &RequestHead, body: &Whole) -> Attempts {
         let retry = admitted.upstream_plan().retry;
         let endpoints = admitted.upstream_view().endpoints.list().len();
-        let repeatable = head.method().is_idempotent() && head.body == BodyLength::None;
+        let whole = head.body == BodyLength::None || body.is_held();
+        let repeatable = head.method().is_idempotent() && whole;
         Attempts {
             retry,
             left: retry.attempts,
@@ -69,7 +71,8 @@ impl Attempts {
         self.tried
     }
 
-    /// Whether the request may be sent twice: idempotent, and without a body.
+    /// Whether the request may be sent twice: idempotent, and without a body or with one that was
+    /// read whole.
     pub fn repeatable(&self) -> bool {
         self.repeatable
     }

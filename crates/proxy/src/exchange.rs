@@ -7,7 +7,7 @@ use crate::receive::Answered;
 use crate::respond::After;
 use crate::trace::Trace;
 use crate::worker::{Desk, Worker};
-use crate::{admit, lease, pick, read, receive, record, respond, route, send};
+use crate::{admit, buffer, lease, pick, read, receive, record, respond, route, send};
 use gatehouse_core::failure::Failure;
 use gatehouse_wire::timer::now;
 use std::rc::Rc;
@@ -45,8 +45,12 @@ async fn carry(
             return Ok(respond::own(worker, client, heads, own, trace).await);
         }
     };
+    if let Some(length) = buffer::wanted(&admitted, &heads.request, trace) {
+        buffer::fill(client, desk, &admitted, length, trace).await?;
+    }
+    let heads = &mut desk.heads;
     let outbound = send::rewrite(worker, client, &mut heads.request, &admitted, trace.call)?;
-    let mut attempts = Attempts::new(&admitted, &heads.request);
+    let mut attempts = Attempts::new(&admitted, &heads.request, &desk.whole);
     let answered = loop {
         let vitals = admitted.upstream_view().endpoints.vitals();
         match attempt(worker, client, desk, &admitted, outbound, &attempts, trace).await {

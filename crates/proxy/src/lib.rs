@@ -6,6 +6,7 @@
 mod accept;
 mod admit;
 mod attempts;
+mod buffer;
 mod client;
 mod client_cert;
 pub mod credentials;

@@ -49,7 +49,7 @@ impl Drop for Running<'_> {
             // What would write the line may be what panicked.
             return self.worker.meters.in_flight.sub(1);
         }
-        let Desk { heads, upload, download } = &mut *self.desk;
+        let Desk { heads, upload, download, .. } = &mut *self.desk;
         if self.trace.read.is_none() {
             salvage(self.client.io.inbox.bytes(), &mut heads.request);
         }

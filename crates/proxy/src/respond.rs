@@ -53,7 +53,7 @@ pub(crate) async fn respond(
     answered: Answered,
     trace: &mut Trace,
 ) -> Result<After, Failure> {
-    let Desk { heads, upload, download } = desk;
+    let Desk { heads, upload, download, .. } = desk;
     if heads.answer.status == 101 {
         // In a box of its own: few exchanges end so, and all would have room for it.
         let switched = tunnel::switch(worker, client, heads, admitted, answered, trace);

@@ -3,6 +3,7 @@
 
 use crate::admit::Admitted;
 use crate::attempts::Lost;
+use crate::buffer::ROOM_KEPT_MAX;
 use crate::client::{Client, ClientIo};
 use crate::client_cert;
 use crate::forwarded;
@@ -28,7 +29,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// How long a slow request body is forgiven.
-const BODY_GRACE: Duration = Duration::from_secs(10);
+pub(crate) const BODY_GRACE: Duration = Duration::from_secs(10);
 
 /// The rewritten path and the query, without an endpoint's base path: a text in the head's buffer.
 #[derive(Clone, Copy, Debug)]
@@ -174,6 +175,8 @@ pub(crate) struct Upload {
     pump: Pump,
     state: UploadState,
     has_body: bool,
+    /// Bytes of a body that was read whole before.
+    whole: Option<u64>,
     /// How long the origin may keep a client waiting that sends its body only after a 100.
     patience: Option<Duration>,
     rate_min: u32,
@@ -203,6 +206,7 @@ impl Default for Upload {
             pump: Pump::default(),
             state: UploadState::Done,
             has_body: false,
+            whole: None,
             patience: None,
             rate_min: 0,
             idle: Duration::ZERO,
@@ -222,7 +226,7 @@ pub(crate) fn send(
     lease: &mut Lease,
     now: Moment,
 ) -> Result<(), Lost> {
-    let Desk { heads, upload, .. } = desk;
+    let Desk { heads, upload, whole, .. } = desk;
     if let Some(call) = outbound.call {
         // Opening a connection may have taken some of it.
         call.write_timeout(&mut heads.request.fields, gatehouse_wire::timer::now());
@@ -234,7 +238,10 @@ pub(crate) fn send(
         (BodyLength::Chunked, false) => Framing::Chunked,
         _ => Framing::Plain,
     };
-    let length = client.io.stream.framed(head.body);
+    let length = match whole.is_held() {
+        true => BodyLength::None,
+        false => client.io.stream.framed(head.body),
+    };
     let text = upload.pump.begin(length, framing, admitted.body_bytes_max(client));
     upload.state = UploadState::Active;
     let endpoint = pick.endpoint();
@@ -253,6 +260,11 @@ pub(crate) fn send(
             stream.send_request(&ask, last).map_err(|error| unsent(error, pick.id()))?;
         }
     }
+    if whole.is_held() {
+        text.extend_from_slice(whole.bytes());
+        upload.pump.trail(whole.trailers());
+    }
+    upload.whole = whole.is_held().then_some(whole.bytes().len() as u64);
     let timeouts = &admitted.forward().timeouts;
     upload.has_body = head.body != BodyLength::None;
     let expects = upload.has_body
@@ -295,7 +307,7 @@ impl Upload {
 
     /// Payload bytes taken from the client.
     pub fn payload(&self) -> u64 {
-        self.pump.payload()
+        self.whole.unwrap_or_else(|| self.pump.payload())
     }
 
     /// Rises with every byte that moves.
@@ -306,12 +318,17 @@ impl Upload {
     /// Whether the whole request can be sent again: no byte of a body was taken from the client,
     /// or all that were are kept.
     pub fn is_intact(&self) -> bool {
-        !self.has_body || self.pump.is_untouched() || self.pump.can_rewind()
+        !self.has_body || self.whole.is_some() || self.pump.is_untouched() || self.pump.can_rewind()
     }
 
     /// Forgets what was kept of another exchange's body.
     pub fn forget(&mut self) {
         self.pump.forget();
+    }
+
+    /// Gives room back that only a large body needs.
+    pub fn shrink(&mut self) {
+        self.pump.shrink(ROOM_KEPT_MAX);
     }
 
     /// Puts back what was taken of the body, for another attempt.

@@ -4,6 +4,7 @@
 use crate::accept::Open;
 use crate::admit::{self, Admitted, Decision};
 use crate::attempts::{Attempts, Lost};
+use crate::buffer::Whole;
 use crate::client::Client;
 use crate::handshake::handshake;
 use crate::lease::Lease;
@@ -67,7 +68,7 @@ async fn carry(
         // The configuration has no such route for TCP.
         Decision::Answer(_) => return Err(Failure::new(Step::Admit, Kind::NoRoute)),
     };
-    let mut attempts = Attempts::new(&admitted, &head);
+    let mut attempts = Attempts::new(&admitted, &head, &Whole::default());
     let mut lease = loop {
         match attempt(worker, client, &head, &admitted, &attempts, trace).await {
             Ok(lease) => break lease,

@@ -1,5 +1,6 @@
 //! What one worker holds: its view of the plan, its pools, buffers, counters and chance.
 
+use crate::buffer::Whole;
 use crate::credentials::Credentials;
 use crate::date::Calendar;
 use crate::door::{Doors, Seat};
@@ -127,6 +128,8 @@ pub(crate) struct Heads {
 #[derive(Debug, Default)]
 pub(crate) struct Desk {
     pub heads: Heads,
+    /// The request's body, where it was read whole.
+    pub whole: Whole,
     /// The request on its way, from step 9 on.
     pub upload: Upload,
     /// The answer on its way, in step 11.
@@ -243,7 +246,11 @@ impl Worker {
         desk
     }
 
-    pub fn give_desk(&self, desk: Box<Desk>) {
+    pub fn give_desk(&self, mut desk: Box<Desk>) {
+        if desk.whole.is_held() {
+            desk.whole.forget();
+            desk.upload.shrink();
+        }
         let mut kept = self.desks.borrow_mut();
         if kept.len() < KEPT_DESKS_MAX {
             kept.push(desk);

@@ -152,6 +152,16 @@ impl Pump {
         self.web = Some(Box::new(web));
     }
 
+    /// Ends the message with these trailers: one that is nothing but what the caller has written.
+    pub fn trail(&mut self, trailers: Option<&Fields>) {
+        self.decoder = Decoder::last(0, trailers.cloned().map(Box::new));
+    }
+
+    /// Gives back the room for a head beyond so many bytes.
+    pub fn shrink(&mut self, bytes: usize) {
+        self.head.shrink_to(bytes);
+    }
+
     /// Payload bytes taken from the sender so far.
     pub fn payload(&self) -> u64 {
         self.payload
@@ -301,7 +311,7 @@ impl Pump {
                 (false, false) => b"",
             };
             if size > 0 {
-                batch.prefix_len = write_size(size, &mut batch.prefix);
+                batch.prefix_len = encode::chunk_size(size, &mut batch.prefix);
             }
             if decoded.done
                 && let Some(trailers) = self.decoder.take_trailers()
@@ -441,18 +451,6 @@ fn last_chunk(after_data: bool, trailers: &Fields, out: &mut Vec<u8>) {
     encode::fields(trailers, out);
 }
 
-/// Writes a chunk's size line and says how long it is.
-fn write_size(size: usize, out: &mut [u8; 18]) -> usize {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let digits = (size.ilog2() / 4 + 1) as usize;
-    for (at, digit) in out.iter_mut().enumerate().take(digits) {
-        *digit = HEX[size >> ((digits - 1 - at) * 4) & 15];
-    }
-    out[digits] = b'\r';
-    out[digits + 1] = b'\n';
-    digits + 2
-}
-
 /// Writes `text` whole, from `written` on.
 ///
 /// # Errors
@@ -470,18 +468,4 @@ pub fn poll_write_all(
         }
     }
     sink.poll_flush(cx)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_chunk_size_is_plain_hex() {
-        for size in [1, 15, 16, 255, 256, 4096, 65_535, 262_144] {
-            let mut out = [0; 18];
-            let len = write_size(size, &mut out);
-            assert_eq!(&out[..len], format!("{size:x}\r\n").as_bytes());
-        }
-    }
 }

@@ -56,7 +56,7 @@ pub struct Repeated;
 ///
 /// Clearing keeps the capacity, so a section that is used again allocates nothing once it has
 /// seen its largest head.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Fields {
     bytes: Vec<u8>,
     table: Vec<Field>,

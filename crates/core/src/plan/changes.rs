@@ -269,9 +269,10 @@ fn same_path(old: &PathRule, new: &PathRule) -> bool {
 fn same_action((was, old): (&Plan, &Action), (is, new): (&Plan, &Action)) -> bool {
     match (old, new) {
         (Action::Forward(old), Action::Forward(new)) => {
-            let Forward { target, rewrite, request_edits, timeouts } = new;
+            let Forward { target, rewrite, request_edits, timeouts, buffer_bytes_max } = new;
             *request_edits == old.request_edits
                 && *timeouts == old.timeouts
+                && *buffer_bytes_max == old.buffer_bytes_max
                 && same_rewrite(&old.rewrite, rewrite)
                 && same_target((was, &old.target), (is, target))
         }

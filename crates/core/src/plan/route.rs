@@ -84,6 +84,9 @@ pub struct Forward {
     pub request_edits: Edits,
     /// How long it may take.
     pub timeouts: Timeouts,
+    /// Bytes of a request body up to which it is read whole before an endpoint is chosen; 0 is
+    /// never.
+    pub buffer_bytes_max: u32,
 }
 
 /// One upstream, or a weighted choice.

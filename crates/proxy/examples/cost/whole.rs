@@ -120,6 +120,7 @@ fn plan(access_log: bool) -> Option<Plan> {
         rewrite: Rewrite::Keep,
         request_edits: Edits::default(),
         timeouts: Timeouts::default(),
+        buffer_bytes_max: 0,
     };
     let route = RoutePlan {
         name: "all".into(),

@@ -26,6 +26,7 @@ pub const GATEWAY: ([u8; 4], u16) = ([10, 0, 0, 1], 80);
 pub struct Setup {
     pub endpoints: u8,
     pub timeouts: Timeouts,
+    pub buffer: u32,
     pub limits: ClientLimits,
     pub trusted: Vec<gatehouse_core::plan::Cidr>,
     pub rewrite: Rewrite,
@@ -50,6 +51,7 @@ impl Default for Setup {
         Setup {
             endpoints: 1,
             timeouts: Timeouts::default(),
+            buffer: 0,
             limits: ClientLimits::default(),
             trusted: Vec::new(),
             rewrite: Rewrite::Keep,
@@ -124,6 +126,7 @@ fn plan(setup: Setup) -> Plan {
         rewrite: setup.rewrite,
         request_edits: setup.request_edits,
         timeouts: setup.timeouts,
+        buffer_bytes_max: setup.buffer,
     });
     let parts = PlanParts {
         listeners: vec![ListenerPlan {

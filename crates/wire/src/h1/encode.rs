@@ -102,3 +102,29 @@ pub const fn reason(status: u16) -> &'static str {
         _ => "",
     }
 }
+
+/// Writes a chunk's size line and says how long it is.
+pub(crate) fn chunk_size(size: usize, out: &mut [u8; 18]) -> usize {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let digits = (size.ilog2() / 4 + 1) as usize;
+    for (at, digit) in out.iter_mut().enumerate().take(digits) {
+        *digit = HEX[size >> ((digits - 1 - at) * 4) & 15];
+    }
+    out[digits] = b'\r';
+    out[digits + 1] = b'\n';
+    digits + 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_size_is_plain_hex() {
+        for size in [1, 15, 16, 255, 256, 4096, 65_535, 262_144] {
+            let mut out = [0; 18];
+            let len = chunk_size(size, &mut out);
+            assert_eq!(&out[..len], format!("{size:x}\r\n").as_bytes());
+        }
+    }
+}

@@ -27,7 +27,10 @@ impl Lower<'_> {
         };
         let request_edits = self.edits(table.table("request-headers"), Of::Request);
         let timeouts = self.timeouts(table.table("timeout"));
-        Some(Forward { target: target?, rewrite: rewrite?, request_edits, timeouts })
+        let bytes = table.bytes("buffer").unwrap_or(0);
+        let buffer_bytes_max = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let (target, rewrite) = (target?, rewrite?);
+        Some(Forward { target, rewrite, request_edits, timeouts, buffer_bytes_max })
     }
 
     fn target(&mut self, name: &str, table: &Table) -> Option<Target> {

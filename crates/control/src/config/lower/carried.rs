@@ -9,7 +9,7 @@ use gatehouse_core::plan::{Action, Carries, ListenerId, Speaks, Target, Upstream
 use gatehouse_core::route::ListenerSet;
 
 /// What a route matches by and does where it has requests before it.
-const OF_REQUESTS: [&str; 11] = [
+const OF_REQUESTS: [&str; 12] = [
     "path",
     "path-mode",
     "methods",
@@ -19,6 +19,7 @@ const OF_REQUESTS: [&str; 11] = [
     "request-headers",
     "response-headers",
     "body-bytes",
+    "buffer",
     "redirect",
     "respond",
 ];

@@ -61,7 +61,7 @@ impl Lower<'_> {
             return None;
         };
         if action != "upstream" {
-            for key in ["rewrite", "request-headers", "timeout"] {
+            for key in ["rewrite", "request-headers", "timeout", "buffer"] {
                 if let Some(entry) = table.entry(key) {
                     let reason = format!("`{key}` does not apply to a route with `{action}`");
                     let hint = "nothing is sent to an endpoint there";

@@ -1,7 +1,7 @@
 //! Routes: what they match, what they change, what they do.
 
 use super::upstream::{UPSTREAM, WEIGHT};
-use super::{DAY, GIB, HOUR, Section, Shape, Word, duration, key, later, text, word};
+use super::{DAY, GIB, HOUR, MIB, Section, Shape, Word, duration, key, later, text, word};
 
 pub(super) static ROUTE: Section = Section {
     noun: "a route",
@@ -91,6 +91,16 @@ pub(super) static ROUTE: Section = Section {
         )
         .otherwise("the listener's"),
         key(
+            "buffer",
+            Shape::Bytes { min: 1, max: MIB },
+            "\"16KiB\"",
+            "A request body whose length is told and is at most this is read whole before an \
+             endpoint is chosen: a slow upload holds none, and a request that may be repeated is \
+             tried again with its body. A client that waits for 100 (Continue) is told to go on. \
+             Others are passed on as they come.",
+        )
+        .otherwise("all bodies are passed on as they come"),
+        key(
             "upstream",
             Shape::Either(&[
                 text("an upstream's name"),
@@ -115,7 +125,6 @@ pub(super) static ROUTE: Section = Section {
         ),
         later("limit", "How many requests a client may make."),
         later("policies", "Named policies it shares with other routes."),
-        later("buffer", "Reads a small request body whole before an upstream is taken."),
     ],
 };
 
