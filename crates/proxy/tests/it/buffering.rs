@@ -27,7 +27,7 @@ fn in_flight(bench: &Bench) -> u32 {
 
 #[test]
 fn a_slow_upload_that_fits_holds_no_upstream() {
-    with(setup(1024), async |bench| {
+    with(setup(5), async |bench| {
         let (mut client, mut origin) = (bench.client(), bench.origin(1));
         client.say(&put("hello")[..put("hello").len() - 2]).await;
         assert!(origin.is_left_alone().await);
