@@ -88,6 +88,6 @@ async fn attempt(
         Ok(lease) => lease,
         Err(pick) => lease::fresh(worker, client, admitted, pick, trace).await?,
     };
-    send::send(client, desk, admitted, outbound, &mut lease, trace.tried)?;
+    send::send(client, desk, admitted, outbound, &mut lease, trace)?;
     receive::receive(client, desk, admitted, lease, trace).await
 }

@@ -7,9 +7,10 @@ use crate::buffer::ROOM_KEPT_MAX;
 use crate::client::{Client, ClientIo};
 use crate::client_cert;
 use crate::forwarded;
-use crate::grpc::Call;
+use crate::grpc::{self, Call};
 use crate::hop::{self, Upgrade};
 use crate::lease::Lease;
+use crate::trace::Trace;
 use crate::worker::{Desk, Worker};
 use gatehouse_core::endpoints::EndpointId;
 use gatehouse_core::failure::{Failure, Kind, Step};
@@ -25,6 +26,7 @@ use gatehouse_wire::h1::encode::{self, Framing};
 use gatehouse_wire::h2::{Ask, Last, OpenError, Unsendable};
 use gatehouse_wire::pump::{Pump, PumpError, Waits};
 use gatehouse_wire::timer::now;
+use std::io::Write;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -157,8 +159,9 @@ fn drop_aliases(fields: &mut Fields, forward: &Forward) {
         let edits = &forward.request_edits;
         let set = edits.set.iter().chain(&edits.add).map(|edit| edit.name.as_bytes());
         let removed = edits.remove.iter().map(|name| name.as_bytes());
+        let told = forward.deadline_field.iter().map(|name| name.as_bytes());
         Known::of(plain) != Known::Other
-            || set.chain(removed).any(|own| own.eq_ignore_ascii_case(plain))
+            || set.chain(removed).chain(told).any(|own| own.eq_ignore_ascii_case(plain))
     };
     let suspicious = fields
         .table()
@@ -224,13 +227,10 @@ pub(crate) fn send(
     admitted: &Admitted<'_>,
     outbound: Outbound,
     lease: &mut Lease,
-    now: Moment,
+    trace: &Trace,
 ) -> Result<(), Lost> {
     let Desk { heads, upload, whole, .. } = desk;
-    if let Some(call) = outbound.call {
-        // Opening a connection may have taken some of it.
-        call.write_timeout(&mut heads.request.fields, gatehouse_wire::timer::now());
-    }
+    tell_time_left(&mut heads.request.fields, admitted.forward(), outbound.call, trace);
     let head = &heads.request;
     let (origin, pick) = lease.parts();
     let framing = match (head.body, origin.stream.is_h2()) {
@@ -282,9 +282,32 @@ pub(crate) fn send(
     upload.rate_min = if outbound.call.is_some() { 0 } else { rate_min };
     upload.idle = timeouts.idle;
     upload.progress = 0;
-    upload.quiet_since = now;
+    upload.quiet_since = trace.tried;
     upload.starved = Duration::ZERO;
     Ok(())
+}
+
+/// Tells an endpoint how long the answer is waited for. Opening a connection may have taken some
+/// of the time, and so may attempts before this one.
+fn tell_time_left(fields: &mut Fields, forward: &Forward, call: Option<Call>, trace: &Trace) {
+    let field = forward.deadline_field.as_deref();
+    if call.is_none() && field.is_none() {
+        return;
+    }
+    if let Some(name) = field {
+        fields.remove_named(name.as_bytes());
+    }
+    let Some(until) = trace.total_deadline(&forward.timeouts) else { return };
+    let left = until.at.since(now());
+    if call.is_some() {
+        grpc::write_timeout(left, fields);
+    }
+    if let Some(name) = field {
+        // 0 would be read as no limit at all.
+        let millis = left.as_millis().max(1);
+        // Writing to a Vec cannot fail.
+        fields.append_with(name.as_bytes(), |line| drop(write!(line, "{millis}")));
+    }
 }
 
 /// What became of a request that was not sent at all.

@@ -269,10 +269,18 @@ fn same_path(old: &PathRule, new: &PathRule) -> bool {
 fn same_action((was, old): (&Plan, &Action), (is, new): (&Plan, &Action)) -> bool {
     match (old, new) {
         (Action::Forward(old), Action::Forward(new)) => {
-            let Forward { target, rewrite, request_edits, timeouts, buffer_bytes_max } = new;
+            let Forward {
+                target,
+                rewrite,
+                request_edits,
+                timeouts,
+                buffer_bytes_max,
+                deadline_field,
+            } = new;
             *request_edits == old.request_edits
                 && *timeouts == old.timeouts
                 && *buffer_bytes_max == old.buffer_bytes_max
+                && *deadline_field == old.deadline_field
                 && same_rewrite(&old.rewrite, rewrite)
                 && same_target((was, &old.target), (is, target))
         }

@@ -87,6 +87,9 @@ pub struct Forward {
     /// Bytes of a request body up to which it is read whole before an endpoint is chosen; 0 is
     /// never.
     pub buffer_bytes_max: u32,
+    /// The request field, in lower case, in which an endpoint is told how much of the total time is
+    /// left, in milliseconds.
+    pub deadline_field: Option<Box<str>>,
 }
 
 /// One upstream, or a weighted choice.

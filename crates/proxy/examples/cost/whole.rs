@@ -121,6 +121,7 @@ fn plan(access_log: bool) -> Option<Plan> {
         request_edits: Edits::default(),
         timeouts: Timeouts::default(),
         buffer_bytes_max: 0,
+        deadline_field: None,
     };
     let route = RoutePlan {
         name: "all".into(),

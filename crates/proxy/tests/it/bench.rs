@@ -27,6 +27,7 @@ pub struct Setup {
     pub endpoints: u8,
     pub timeouts: Timeouts,
     pub buffer: u32,
+    pub deadline_field: Option<&'static str>,
     pub limits: ClientLimits,
     pub trusted: Vec<gatehouse_core::plan::Cidr>,
     pub rewrite: Rewrite,
@@ -52,6 +53,7 @@ impl Default for Setup {
             endpoints: 1,
             timeouts: Timeouts::default(),
             buffer: 0,
+            deadline_field: None,
             limits: ClientLimits::default(),
             trusted: Vec::new(),
             rewrite: Rewrite::Keep,
@@ -127,6 +129,7 @@ fn plan(setup: Setup) -> Plan {
         request_edits: setup.request_edits,
         timeouts: setup.timeouts,
         buffer_bytes_max: setup.buffer,
+        deadline_field: setup.deadline_field.map(Into::into),
     });
     let parts = PlanParts {
         listeners: vec![ListenerPlan {

@@ -1,6 +1,6 @@
 //! Every configured time is used, and is exact by the paused clock (first generation, defect 6).
 
-use crate::bench::{Setup, origin_address, with};
+use crate::bench::{Bench, Setup, origin_address, with};
 use crate::talk::{Clock, End, Talk, field, get, ok, pass};
 use gatehouse_core::plan::{ClientLimits, Retry, Timeouts};
 use std::time::Duration;
@@ -368,4 +368,48 @@ fn a_connection_that_lingers_does_so_for_two_seconds() {
         }
         clock.has_passed(seconds(2));
     });
+}
+
+/// The text of a field of what the origin is asked, that a client has written as well.
+async fn told(bench: &Bench, name: &str) -> Vec<u64> {
+    let mut line = bench.line();
+    pass(Duration::from_secs(1)).await;
+    let request = get("/").replace("\r\n\r\n", &format!("\r\n{name}: 77\r\nX_Left: 5\r\n\r\n"));
+    let head = line.ask(request, ok("it")).await;
+    line.client.hear_message().await;
+    let values = head.lines().filter_map(|line| line.split_once(": "));
+    let told = values.filter(|(own, _)| own.to_lowercase().replace('_', "-") == "x-left");
+    told.map(|(_, value)| value.parse().expect("milliseconds")).collect()
+}
+
+#[test]
+fn an_endpoint_is_told_how_much_of_the_total_time_is_left_where_that_is_asked_for() {
+    let timeouts = Timeouts { total: Some(Duration::from_secs(5)), ..Timeouts::default() };
+    for (deadline_field, expected) in [(Some("x-left"), vec![5000]), (None, vec![77, 5])] {
+        with(Setup { timeouts, deadline_field, ..Setup::default() }, async |bench| {
+            assert_eq!(told(&bench, "X-Left").await, expected);
+        });
+    }
+}
+
+#[test]
+fn each_try_is_told_what_the_ones_before_have_left_of_the_time() {
+    let timeouts = Timeouts { total: Some(Duration::from_secs(5)), ..Timeouts::default() };
+    let retry =
+        Retry { on_timeout: true, try_timeout: Some(Duration::from_secs(2)), ..Retry::default() };
+    let deadline_field = Some("x-left");
+    with(
+        Setup { timeouts, retry, endpoints: 2, deadline_field, ..Setup::default() },
+        async |bench| {
+            let (mut client, mut first, mut second) =
+                (bench.client(), bench.origin(1), bench.origin(2));
+            client.say(get("/")).await;
+            let mut at_first = first.accept().await;
+            assert_eq!(field(&at_first.hear_head().await, "x-left"), Some("5000"));
+            let mut at_second = second.accept().await;
+            assert_eq!(field(&at_second.hear_head().await, "x-left"), Some("3000"));
+            at_second.say(ok("it")).await;
+            assert_eq!(client.hear_message().await.1, "it");
+        },
+    );
 }

@@ -6,6 +6,7 @@ use super::super::source::Place;
 use super::super::tree::{Item, Table, Text, Value};
 use super::edits::{self, Of};
 use super::{Fault, Lower, matcher};
+use gatehouse_core::message::Known;
 use gatehouse_core::plan::{
     Forward, PathMode, Redirect, Respond, Split, Target, Template, Timeouts, UpstreamId,
 };
@@ -27,10 +28,19 @@ impl Lower<'_> {
         };
         let request_edits = self.edits(table.table("request-headers"), Of::Request);
         let timeouts = self.timeouts(table.table("timeout"));
+        let deadline_field = table.table("timeout").and_then(|timeout| self.deadline(timeout));
         let bytes = table.bytes("buffer").unwrap_or(0);
         let buffer_bytes_max = u32::try_from(bytes).unwrap_or(u32::MAX);
         let (target, rewrite) = (target?, rewrite?);
-        Some(Forward { target, rewrite, request_edits, timeouts, buffer_bytes_max })
+        let deadline = deadline_field;
+        Some(Forward {
+            target,
+            rewrite,
+            request_edits,
+            timeouts,
+            buffer_bytes_max,
+            deadline_field: deadline,
+        })
     }
 
     fn target(&mut self, name: &str, table: &Table) -> Option<Target> {
@@ -143,6 +153,21 @@ impl Lower<'_> {
             idle: table.duration("idle").unwrap_or(usual.idle),
             tunnel: table.duration("tunnel").unwrap_or(usual.tunnel),
         }
+    }
+
+    /// The field that tells an endpoint how much time is left.
+    fn deadline(&mut self, timeout: &Table) -> Option<Box<str>> {
+        let Text { text, place } = timeout.text("header")?;
+        if !timeout.means("total") {
+            let reason = "`header` does nothing without total: there is no time to tell";
+            self.error_hint(Kind::NotApplicable, place, reason, "add total = \"30s\"");
+        }
+        let name = self.edited_name(Text { text, place })?;
+        if Known::of(name.as_bytes()) != Known::Other {
+            let reason = format!("`{name}` has a meaning of its own");
+            self.error_hint(Kind::BadValue, place, reason, "write \"x-request-timeout-ms\"");
+        }
+        Some(name)
     }
 
     pub(super) fn redirect(&mut self, table: &Table) -> Option<Redirect> {

@@ -102,7 +102,7 @@ impl Lower<'_> {
             let reason = format!("`{}` does not apply to TCP: it has no requests", entry.key.name);
             self.error(Kind::NotApplicable, entry.place, reason);
         }
-        for name in ["first-byte", "idle"] {
+        for name in ["first-byte", "idle", "header"] {
             if let Some(entry) = table.table("timeout").and_then(|timeout| timeout.entry(name)) {
                 let reason = format!("`{name}` does not apply to TCP");
                 let hint = "`tunnel` limits how long nothing may move";

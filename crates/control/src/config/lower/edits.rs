@@ -77,7 +77,7 @@ impl Lower<'_> {
     }
 
     /// A field name that may be edited.
-    fn edited_name(&mut self, Text { text, place }: Text<'_>) -> Option<Box<str>> {
+    pub(super) fn edited_name(&mut self, Text { text, place }: Text<'_>) -> Option<Box<str>> {
         let name = match field_name(text) {
             Ok(name) => name,
             Err(fault) => {

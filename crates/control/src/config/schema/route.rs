@@ -205,6 +205,15 @@ static TIMEOUT: Section = Section {
              to the end.",
         )
         .otherwise("no limit"),
+        key(
+            "header",
+            text("a field name"),
+            "\"x-envoy-expected-rq-timeout-ms\"",
+            "The request field in which an endpoint is told how much of `total` is left, in whole \
+             milliseconds, anew for each try; what the client wrote there is taken out. A gRPC \
+             call is told in `grpc-timeout` whatever stands here.",
+        )
+        .otherwise("endpoints of HTTP are not told"),
         key("connect", duration(HOUR), "\"500ms\"", "To open a connection to an endpoint.")
             .default("\"3s\""),
         key(

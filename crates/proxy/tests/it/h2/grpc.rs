@@ -126,12 +126,17 @@ fn the_time_of_a_call_is_passed_on_and_kept() {
 fn a_route_may_give_a_call_less_time_than_it_wants() {
     let timeouts = Timeouts { total: Some(Duration::from_secs(1)), ..Timeouts::default() };
     with(Setup { timeouts, ..grpc() }, async |bench| {
-        let _origin = bench.origin(1);
+        let mut origin = bench.origin(1);
         let mut client = Frames::open(&bench).await;
         let clock = Clock::start();
         call(&mut client, 1, &[("grpc-timeout", "1H")]).await;
+        let mut at_origin = Frames::serve(origin.accept().await).await;
+        let (stream, head, _) = at_origin.hear_request().await;
+        let told = named(&head, "grpc-timeout").and_then(|left| left.strip_suffix('u'));
+        assert!(told.unwrap().parse::<u64>().unwrap() <= 1_000_000, "{told:?}");
         assert_eq!(client.hear(1).await.field("grpc-status"), Some("4"));
         clock.has_passed(Duration::from_secs(1));
+        at_origin.hear(stream).await;
     });
 }
 
