@@ -62,6 +62,10 @@ pub enum Kind {
     BreakerOpen,
     /// All endpoints are at their cap.
     EndpointsAtCap,
+    /// As many requests wait for a place at the upstream as may.
+    QueueFull,
+    /// No place at the upstream came free in time.
+    QueueTimeout,
     /// The endpoint refused the connection.
     ConnectRefused,
     /// The endpoint could not be reached.
@@ -261,6 +265,20 @@ impl Kind {
                 "connection_limit_reached",
                 "endpoints-at-cap",
                 "all endpoints are at their connection cap",
+            ),
+            Kind::QueueFull => facts(
+                Gateway,
+                503,
+                "connection_limit_reached",
+                "queue-full",
+                "the queue for the upstream is full",
+            ),
+            Kind::QueueTimeout => facts(
+                Gateway,
+                503,
+                "connection_limit_reached",
+                "queue-timeout",
+                "no place at the upstream came free in time",
             ),
             Kind::ConnectRefused => facts(
                 Upstream,

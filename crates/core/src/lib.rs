@@ -16,6 +16,7 @@ pub mod message;
 pub mod moment;
 pub mod outlier;
 pub mod plan;
+pub mod queue;
 pub mod rate;
 pub mod retry_budget;
 pub mod route;

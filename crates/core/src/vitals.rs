@@ -5,7 +5,10 @@
 
 use crate::breaker::Gate;
 use crate::moment::Moment;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use crate::queue::{Joined, Line, Priority, Ticket, Turn};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::Duration;
 
 /// Keeps what it holds on a cache line of its own (two, for adjacent-line prefetch).
@@ -160,8 +163,27 @@ pub struct UpstreamVitals {
     cursor: Padded<AtomicUsize>,
     in_flight: Padded<AtomicU32>,
     /// Read by every exchange, written when something goes wrong.
-    gate: Padded<AtomicU32>,
+    gate: Padded<Way>,
     retries: Padded<Retries>,
+    queue: Padded<Queue>,
+}
+
+/// What stands in the way of a request.
+#[derive(Debug, Default)]
+struct Way {
+    /// The breaker's word.
+    gate: AtomicU32,
+    /// Requests in the queue.
+    waiting: AtomicU32,
+}
+
+/// Those that wait for a place. The lock is taken only while somebody does.
+#[derive(Debug, Default)]
+struct Queue {
+    line: Mutex<Line<Waker>>,
+    full: AtomicU64,
+    timeouts: AtomicU64,
+    joined: AtomicU64,
 }
 
 /// What retries there were, and how many more there may be.
@@ -180,6 +202,17 @@ impl Default for Retries {
         let allowance = AtomicU32::new(RETRIES_AT_START);
         Retries { allowance, made: AtomicU64::new(0), denied: AtomicU64::new(0) }
     }
+}
+
+/// What has become of those that had to wait for a place, so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueCounts {
+    /// They waited.
+    pub joined: u64,
+    /// They were turned away because the queue was full, some of them after they had waited.
+    pub full: u64,
+    /// They waited in vain.
+    pub timeouts: u64,
 }
 
 /// The gate's word for a closed breaker: everybody passes. Anything else lets so many pass, less
@@ -207,12 +240,94 @@ impl UpstreamVitals {
             return true;
         };
         let enter = |taken: u32| (taken < most).then_some(taken + 1);
-        self.in_flight.0.fetch_update(Relaxed, Relaxed, enter).is_ok()
+        self.in_flight.0.fetch_update(SeqCst, SeqCst, enter).is_ok()
     }
 
-    /// A request's answer ended.
+    /// A request's answer ended, and its place at its endpoint was given back. Calls the first that
+    /// waits for one.
     pub fn leave(&self) {
-        self.in_flight.0.fetch_sub(1, Relaxed);
+        // One order for all: either this sees who has joined the queue, or that one, which tries
+        // once it has, sees the place.
+        self.in_flight.0.fetch_sub(1, SeqCst);
+        if self.gate.0.waiting.load(SeqCst) > 0 {
+            self.call_next();
+        }
+    }
+
+    /// A request that was counted in found no endpoint. Nobody is called for that: no place came
+    /// free.
+    pub fn withdraw(&self) {
+        self.in_flight.0.fetch_sub(1, SeqCst);
+    }
+
+    /// Requests that wait for a place.
+    pub fn waiting(&self) -> u32 {
+        self.gate.0.waiting.load(SeqCst)
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line<Waker>> {
+        self.queue.0.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes how many wait now, and ends the use of the line.
+    fn note(&self, line: MutexGuard<'_, Line<Waker>>) {
+        self.gate.0.waiting.store(u32::try_from(line.len()).unwrap_or(u32::MAX), SeqCst);
+    }
+
+    fn call_next(&self) {
+        let first = self.line().call().cloned();
+        first.inspect(Waker::wake_by_ref);
+    }
+
+    /// Joins the queue for a place; `None` where `most` of at least this importance wait already.
+    pub fn join_queue(&self, priority: Priority, most: u32, waker: &Waker) -> Option<Ticket> {
+        let mut line = self.line();
+        let joined = line.join(priority, most as usize, waker.clone());
+        self.note(line);
+        let ticket = match joined {
+            Joined::Waits(ticket) => ticket,
+            Joined::Instead(ticket, displaced) => {
+                displaced.wake();
+                ticket
+            }
+            Joined::Full => return None,
+        };
+        self.queue.0.joined.fetch_add(1, Relaxed);
+        Some(ticket)
+    }
+
+    /// How the holder of this ticket stands; it is woken when that changes.
+    pub fn turn(&self, ticket: Ticket, waker: &Waker) -> Turn {
+        self.line().turn(ticket, |bell| bell.clone_from(waker))
+    }
+
+    /// Leaves the queue, with a place or without one, and calls the next.
+    pub fn leave_queue(&self, ticket: Ticket) {
+        let mut line = self.line();
+        line.leave(ticket);
+        self.note(line);
+        self.call_next();
+    }
+
+    /// Somebody was turned away because the queue was full.
+    pub fn count_queue_full(&self) {
+        self.queue.0.full.fetch_add(1, Relaxed);
+    }
+
+    /// Somebody has waited for too long.
+    pub fn count_queue_timeout(&self) {
+        self.queue.0.timeouts.fetch_add(1, Relaxed);
+    }
+
+    /// Requests that have waited so far, those turned away because the queue was full, and those
+    /// that have waited in vain.
+    pub fn queue_counts(&self) -> QueueCounts {
+        let Queue { full, timeouts, joined, .. } = &self.queue.0;
+        QueueCounts {
+            joined: joined.load(Relaxed),
+            full: full.load(Relaxed),
+            timeouts: timeouts.load(Relaxed),
+        }
     }
 
     /// Tells exchanges whether the breaker lets them pass; half open it lets `probes` pass.
@@ -222,12 +337,12 @@ impl UpstreamVitals {
             Gate::Open => GATE_OPEN,
             Gate::HalfOpen => GATE_OPEN.saturating_add(probes),
         };
-        self.gate.0.store(word, Relaxed);
+        self.gate.0.gate.store(word, Relaxed);
     }
 
     /// What exchanges are told. A half-open breaker that has let its requests pass shows as open.
     pub fn gate(&self) -> Gate {
-        match self.gate.0.load(Relaxed) {
+        match self.gate.0.gate.load(Relaxed) {
             GATE_CLOSED => Gate::Closed,
             GATE_OPEN => Gate::Open,
             _ => Gate::HalfOpen,
@@ -236,7 +351,7 @@ impl UpstreamVitals {
 
     /// Whether the breaker lets one more request pass; takes its place where those are counted.
     pub fn passes_gate(&self) -> bool {
-        if self.gate.0.load(Relaxed) == GATE_CLOSED {
+        if self.gate.0.gate.load(Relaxed) == GATE_CLOSED {
             return true;
         }
         let pass = |word: u32| match word {
@@ -244,7 +359,7 @@ impl UpstreamVitals {
             GATE_OPEN => None,
             places => Some(places - 1),
         };
-        self.gate.0.fetch_update(Relaxed, Relaxed, pass).is_ok()
+        self.gate.0.gate.fetch_update(Relaxed, Relaxed, pass).is_ok()
     }
 
     /// Says how many retries are allowed from now on.

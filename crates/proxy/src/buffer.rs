@@ -114,6 +114,7 @@ pub(crate) async fn fill(
     .await;
     *held = outcome.is_ok();
     trace.received_bytes = bytes.len() as u64;
+    trace.tried = now();
     if outcome.is_err() {
         desk.whole.forget();
     }

@@ -3,11 +3,12 @@
 
 use crate::attempts::{Attempts, Lost};
 use crate::client::Client;
+use crate::pick::Caller;
 use crate::receive::Answered;
 use crate::respond::After;
 use crate::trace::Trace;
 use crate::worker::{Desk, Worker};
-use crate::{admit, buffer, lease, pick, read, receive, record, respond, route, send};
+use crate::{admit, buffer, lease, pick, queue, read, receive, record, respond, route, send};
 use gatehouse_core::failure::Failure;
 use gatehouse_wire::timer::now;
 use std::rc::Rc;
@@ -83,7 +84,14 @@ async fn attempt(
     attempts: &Attempts,
     trace: &mut Trace,
 ) -> Result<Answered, Lost> {
-    let pick = pick::pick(worker, client, &desk.heads.request, admitted, attempts, trace)?;
+    let head = &desk.heads.request;
+    let pick = match pick::pick(worker, client, head, admitted, attempts, trace, Caller::New) {
+        Err(lost) if queue::is_for(&lost, admitted) => {
+            // In a box of its own: who finds a place has no room for it.
+            Box::pin(queue::wait(worker, client, head, admitted, attempts, trace)).await?
+        }
+        picked => picked?,
+    };
     let mut lease = match lease::kept(client, admitted, attempts, pick, trace) {
         Ok(lease) => lease,
         Err(pick) => lease::fresh(worker, client, admitted, pick, trace).await?,

@@ -27,6 +27,7 @@ mod parking;
 mod pick;
 mod pool;
 mod proxied;
+mod queue;
 mod read;
 mod receive;
 mod record;

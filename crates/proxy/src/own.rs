@@ -11,6 +11,7 @@ use gatehouse_core::plan::Edits;
 use gatehouse_wire::h1::encode;
 use gatehouse_wire::timer::now;
 use std::io::Write;
+use std::time::Duration;
 
 /// What an answer says.
 pub(crate) struct Content<'a> {
@@ -101,6 +102,10 @@ pub(crate) fn failure(
         let token = facts.proxy_status;
         drop(write!(line, "gatehouse; error={token}; details=\"{failure}; exchange {id:016x}\""));
     });
+    if let Some(seconds) = retry_after(failure.kind, trace) {
+        let text = |line: &mut Vec<u8>| drop(write!(line, "{seconds}"));
+        heads.answer.fields.append_with(b"Retry-After", text);
+    }
     if failure.kind == Kind::MethodNotAllowed
         && let Some(view) = &trace.view
     {
@@ -112,6 +117,19 @@ pub(crate) fn failure(
             }
         });
     }
+}
+
+/// After how many seconds it is worth asking again (RFC 9110 section 10.2.3), where the gateway
+/// turns somebody away for now.
+fn retry_after(kind: Kind, trace: &Trace) -> Option<u64> {
+    let plan = || Some(trace.view.as_ref()?.plan.upstream(trace.upstream?));
+    let wait = match kind {
+        Kind::BreakerOpen => plan()?.breaker?.open_for,
+        Kind::QueueFull | Kind::QueueTimeout => plan()?.queue?.timeout,
+        Kind::UpstreamAtCap | Kind::EndpointsAtCap => Duration::ZERO,
+        _ => return None,
+    };
+    Some(wait.as_secs_f64().ceil().max(1.0) as u64)
 }
 
 fn write_body(failure: Failure, facts: Facts, id: u64, json: bool, body: &mut Vec<u8>) {

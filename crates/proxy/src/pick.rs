@@ -52,9 +52,22 @@ fn none_to_pick(kind: Kind) -> Lost {
     Lost::for_good(Failure::new(Step::Pick, kind))
 }
 
+/// Who asks for a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// Somebody who has just come, and may not go before those that wait.
+    New,
+    /// The first of those.
+    FromQueue,
+}
+
 /// Counts the request into its upstream, where the breaker lets it.
-fn enter(upstream: &UpstreamView, admitted: &Admitted<'_>) -> Result<(), Lost> {
+fn enter(upstream: &UpstreamView, admitted: &Admitted<'_>, caller: Caller) -> Result<(), Lost> {
     let vitals = upstream.endpoints.vitals();
+    let waits = caller == Caller::New && admitted.upstream_plan().queue.is_some();
+    if waits && vitals.waiting() > 0 {
+        return Err(none_to_pick(Kind::UpstreamAtCap));
+    }
     if !vitals.passes_gate() {
         return Err(none_to_pick(Kind::BreakerOpen));
     }
@@ -70,10 +83,11 @@ pub(crate) fn pick(
     admitted: &Admitted<'_>,
     attempts: &Attempts,
     trace: &mut Trace,
+    caller: Caller,
 ) -> Result<Pick, Lost> {
     let upstream = admitted.upstream_view();
     trace.upstream = Some(admitted.upstream());
-    enter(upstream, admitted)?;
+    enter(upstream, admitted, caller)?;
     let mut chance = worker.chance.borrow_mut();
     let ip = client_text(client, head);
     let mut ask = Ask {
@@ -83,7 +97,7 @@ pub(crate) fn pick(
         tried: attempts.tried(),
     };
     let id = upstream.endpoints.pick(&mut ask).map_err(|none| {
-        upstream.endpoints.vitals().leave();
+        upstream.endpoints.vitals().withdraw();
         none_to_pick(match none {
             NoPick::Empty => Kind::NoEndpoint,
             NoPick::AtCap => Kind::EndpointsAtCap,

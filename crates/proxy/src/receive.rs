@@ -10,6 +10,7 @@ use crate::trace::{Trace, Until};
 use crate::worker::{Desk, Heads};
 use gatehouse_core::failure::{Failure, Kind, Side, Step};
 use gatehouse_core::message::{Known, RequestHead, ResponseHead, Version, lists_token, tokens};
+use gatehouse_core::moment::Moment;
 use gatehouse_core::plan::Timeouts;
 use gatehouse_wire::h1::{AnswerError, encode, response};
 use gatehouse_wire::h2::{Last, Unsendable};
@@ -69,7 +70,7 @@ pub(crate) async fn receive(
     match outcome {
         Ok(()) => {
             trace.answered = Some(now);
-            vitals.observe(now.since(trace.read.unwrap_or(trace.started)), now);
+            vitals.observe(now.since(asked(desk, trace)), now);
             vitals.count_answer(desk.heads.answer.status);
             Ok(Answered { lease })
         }
@@ -86,6 +87,12 @@ pub(crate) async fn receive(
             Err(Lost { failure, endpoint: Some(lease.pick().id()), intact })
         }
     }
+}
+
+/// When the endpoint had all it needed to answer, as far as that is known: what the client took to
+/// send a body, and what was waited for a place, says nothing of it.
+fn asked(desk: &Desk, trace: &Trace) -> Moment {
+    desk.upload.quiet_since().max(trace.read.unwrap_or(trace.started))
 }
 
 /// Receives one head, interim or final, while the upload goes on. Not async: a future around

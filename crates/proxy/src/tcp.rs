@@ -8,10 +8,11 @@ use crate::buffer::Whole;
 use crate::client::Client;
 use crate::handshake::handshake;
 use crate::lease::Lease;
+use crate::pick::Caller;
 use crate::trace::Trace;
 use crate::tunnel::{self, Carrying};
 use crate::worker::Worker;
-use crate::{lease, pick, proxied, record, route};
+use crate::{lease, pick, proxied, queue, record, route};
 use gatehouse_core::failure::{Failure, Kind, Step};
 use gatehouse_core::message::{Method, RequestHead};
 use gatehouse_wire::client_hello::{HelloReader, Malformed, Start};
@@ -103,7 +104,12 @@ async fn attempt(
     attempts: &Attempts,
     trace: &mut Trace,
 ) -> Result<Lease, Lost> {
-    let pick = pick::pick(worker, client, head, admitted, attempts, trace)?;
+    let pick = match pick::pick(worker, client, head, admitted, attempts, trace, Caller::New) {
+        Err(lost) if queue::is_for(&lost, admitted) => {
+            Box::pin(queue::wait(worker, client, head, admitted, attempts, trace)).await?
+        }
+        picked => picked?,
+    };
     trace.tried = now();
     let lease = match lease::kept(client, admitted, attempts, pick, trace) {
         Ok(lease) => lease,

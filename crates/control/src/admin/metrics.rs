@@ -242,7 +242,7 @@ fn upstreams(seen: &gatehouse_proxy::gate::Observation, out: &mut String) {
         }
     }
     type PickWhole = fn(&UpstreamVitals) -> u64;
-    let families: [(&str, &str, &str, PickWhole); 3] = [
+    let families: [(&str, &str, &str, PickWhole); 7] = [
         ("upstream_breaker_open", "gauge", "1 where its breaker is open or half open.", |vitals| {
             u64::from(vitals.gate() != Gate::Closed)
         }),
@@ -251,6 +251,21 @@ fn upstreams(seen: &gatehouse_proxy::gate::Observation, out: &mut String) {
         }),
         ("upstream_retries_denied_total", "counter", "Retries beyond its budget.", |vitals| {
             vitals.retries_denied()
+        }),
+        ("upstream_queue_waiting", "gauge", "Requests that wait for a place.", |vitals| {
+            u64::from(vitals.waiting())
+        }),
+        ("upstream_queued_total", "counter", "Requests that had to wait for a place.", |vitals| {
+            vitals.queue_counts().joined
+        }),
+        (
+            "upstream_queue_full_total",
+            "counter",
+            "Requests the full queue turned away.",
+            |vitals| vitals.queue_counts().full,
+        ),
+        ("upstream_queue_timeouts_total", "counter", "Requests that waited in vain.", |vitals| {
+            vitals.queue_counts().timeouts
         }),
     ];
     for (name, kind, help, pick) in families {

@@ -176,6 +176,7 @@ fn upstreams(seen: &Observation) -> Json {
             ("in_flight", Json::Count(vitals.in_flight().into())),
             ("breaker", Json::text(vitals.gate().word())),
             ("panics", Json::Flag(endpoints.panics())),
+            ("waiting", Json::Count(vitals.waiting().into())),
             ("retries", Json::Count(vitals.retries())),
             ("retries_denied", Json::Count(vitals.retries_denied())),
             ("endpoints", Json::list(each)),

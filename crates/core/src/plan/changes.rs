@@ -203,6 +203,7 @@ fn same_upstream(old: &UpstreamPlan, new: &UpstreamPlan) -> bool {
         health,
         outlier,
         breaker,
+        queue,
         slow_start,
         speaks,
         announce,
@@ -214,6 +215,7 @@ fn same_upstream(old: &UpstreamPlan, new: &UpstreamPlan) -> bool {
         && *health == old.health
         && *outlier == old.outlier
         && *breaker == old.breaker
+        && *queue == old.queue
         && *slow_start == old.slow_start
         && *speaks == old.speaks
         && *announce == old.announce
@@ -221,12 +223,13 @@ fn same_upstream(old: &UpstreamPlan, new: &UpstreamPlan) -> bool {
 
 /// Whether two routes ask and do the same; their names are looked at by whoever pairs them.
 fn same_route(old: (&Plan, usize), new: (&Plan, usize)) -> bool {
-    let RoutePlan { name: _, path_mode, action, response_edits, body_bytes_max } =
+    let RoutePlan { name: _, path_mode, action, response_edits, body_bytes_max, priority } =
         &new.0.routes[new.1];
     let before = &old.0.routes[old.1];
     *path_mode == before.path_mode
         && *response_edits == before.response_edits
         && *body_bytes_max == before.body_bytes_max
+        && *priority == before.priority
         && same_action((old.0, &before.action), (new.0, action))
         && same_rule((old.0, rule(old)), (new.0, rule(new)))
 }

@@ -3,6 +3,7 @@
 use super::edits::Edits;
 use super::upstream::UpstreamId;
 use crate::chance::Chance;
+use crate::queue::Priority;
 use crate::route::Rewrite;
 use std::time::Duration;
 
@@ -60,6 +61,8 @@ pub struct RoutePlan {
     pub response_edits: Edits,
     /// Bytes of a request body; `None` leaves it to the listener.
     pub body_bytes_max: Option<u64>,
+    /// How important its requests are.
+    pub priority: Priority,
 }
 
 /// What a route does.

@@ -4,6 +4,7 @@ use crate::address::Address;
 use crate::breaker::BreakerRule;
 use crate::health::HealthRule;
 use crate::outlier::OutlierRule;
+use crate::queue::QueueRule;
 use crate::retry_budget::RetryBudget;
 use std::sync::Arc;
 use std::time::Duration;
@@ -216,6 +217,8 @@ pub struct UpstreamPlan {
     pub outlier: Option<OutlierRule>,
     /// When the upstream as a whole is not asked; `None` always asks it.
     pub breaker: Option<BreakerRule>,
+    /// How requests wait for a place where all are taken; `None` turns them away.
+    pub queue: Option<QueueRule>,
     /// How long an endpoint that came back is given less than its share; zero is not at all.
     pub slow_start: Duration,
     /// What is spoken to its endpoints.
@@ -238,6 +241,7 @@ impl UpstreamPlan {
             health: None,
             outlier: Some(OutlierRule::default()),
             breaker: None,
+            queue: None,
             slow_start: Duration::ZERO,
             speaks: Speaks::default(),
             announce: None,

@@ -13,3 +13,4 @@ mod scale;
 mod sharing;
 mod standing;
 mod ties;
+mod waiting;

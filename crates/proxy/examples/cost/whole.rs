@@ -129,6 +129,7 @@ fn plan(access_log: bool) -> Option<Plan> {
         action: Action::Forward(forward),
         response_edits: Edits::default(),
         body_bytes_max: None,
+        priority: gatehouse_core::queue::Priority::default(),
     };
     let endpoint = EndpointSpec {
         text: "10.0.1.1:80".into(),

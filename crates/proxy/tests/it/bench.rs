@@ -27,6 +27,9 @@ pub struct Setup {
     pub endpoints: u8,
     pub timeouts: Timeouts,
     pub buffer: u32,
+    pub queue: Option<gatehouse_core::queue::QueueRule>,
+    /// A second route, to the same upstream: its path and its priority.
+    pub also: Option<(&'static str, gatehouse_core::queue::Priority)>,
     pub deadline_field: Option<&'static str>,
     pub limits: ClientLimits,
     pub trusted: Vec<gatehouse_core::plan::Cidr>,
@@ -53,6 +56,8 @@ impl Default for Setup {
             endpoints: 1,
             timeouts: Timeouts::default(),
             buffer: 0,
+            queue: None,
+            also: None,
             deadline_field: None,
             limits: ClientLimits::default(),
             trusted: Vec::new(),
@@ -131,7 +136,7 @@ fn plan(setup: Setup) -> Plan {
         buffer_bytes_max: setup.buffer,
         deadline_field: setup.deadline_field.map(Into::into),
     });
-    let parts = PlanParts {
+    let mut parts = PlanParts {
         listeners: vec![ListenerPlan {
             name: "web".into(),
             bind: Bind::Ip(GATEWAY.into()),
@@ -157,6 +162,7 @@ fn plan(setup: Setup) -> Plan {
             action: setup.action.unwrap_or(forward),
             response_edits: setup.response_edits,
             body_bytes_max: None,
+            priority: gatehouse_core::queue::Priority::default(),
         }],
         upstreams: vec![UpstreamPlan {
             retry: setup.retry,
@@ -167,11 +173,34 @@ fn plan(setup: Setup) -> Plan {
             },
             announce: setup.announce,
             breaker: setup.breaker,
+            queue: setup.queue,
             ..UpstreamPlan::of("origins", specs.collect())
         }],
         drain: Duration::from_secs(10),
         access_log: Some(LogFormat::Json),
     };
+    if let Some((path, priority)) = setup.also {
+        let first = &parts.routes[0];
+        let Action::Forward(forward) = &first.action else { unreachable!("it forwards") };
+        let again = Forward {
+            target: Target::One(UpstreamId(0)),
+            rewrite: Rewrite::Keep,
+            request_edits: forward.request_edits.clone(),
+            timeouts: forward.timeouts,
+            buffer_bytes_max: forward.buffer_bytes_max,
+            deadline_field: None,
+        };
+        parts.routes.push(RoutePlan {
+            name: "also".into(),
+            path_mode: PathMode::Normal,
+            action: Action::Forward(again),
+            response_edits: Edits::default(),
+            body_bytes_max: None,
+            priority,
+        });
+        let path = PathRule::Exact(path.into());
+        parts.rules.push(RouteRule { path, ..parts.rules[0].clone() });
+    }
     Plan::new(parts).expect("one route cannot tie")
 }
 

@@ -3,7 +3,7 @@
 
 use crate::bench::{Bench, Setup, with};
 use crate::h2::{Ended, Frames, named};
-use crate::talk::{Clock, field, ok, pass};
+use crate::talk::{Clock, field, get, ok, pass};
 use gatehouse_core::plan::{Retry, RetryStatuses, Speaks, Timeouts};
 use gatehouse_rig::frames::{Frame, flag, kind};
 use std::time::Duration;
@@ -217,5 +217,21 @@ fn a_stream_of_http2_reaches_an_endpoint_of_http1_whole() {
         assert_eq!(at_origin.hear_message().await.1, "hello");
         at_origin.say(ok("taken")).await;
         assert_eq!(client.hear(1).await.body(), "taken");
+    });
+}
+
+#[test]
+fn a_body_is_no_part_of_the_request_that_follows() {
+    with(setup(1024), async |bench| {
+        let mut line = bench.line();
+        line.client.say(put("hello")).await;
+        assert_eq!(line.at_origin().await.hear_message().await.1, "hello");
+        line.at_origin().await.say(ok("one")).await;
+        assert_eq!(line.client.hear_message().await.1, "one");
+        line.client.say(get("/next")).await;
+        assert!(line.at_origin().await.hear_head().await.starts_with("GET /next "));
+        assert!(line.at_origin().await.hears_nothing().await, "more than was asked");
+        line.at_origin().await.say(ok("two")).await;
+        assert_eq!(line.client.hear_message().await.1, "two");
     });
 }

@@ -17,6 +17,7 @@ mod own_answers;
 mod parking;
 mod pipelining;
 mod proxied;
+mod queueing;
 mod relaying;
 mod retrying;
 mod talk;

@@ -6,7 +6,8 @@ use super::{Fault, Lower};
 use gatehouse_core::breaker::BreakerRule;
 use gatehouse_core::health::{Check, Condition, HealthRule};
 use gatehouse_core::outlier::OutlierRule;
-use gatehouse_core::plan::{Retry, RetryStatuses, Speaks};
+use gatehouse_core::plan::{EndpointSpec, Retry, RetryStatuses, Speaks};
+use gatehouse_core::queue::QueueRule;
 use gatehouse_core::retry_budget::RetryBudget;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -189,6 +190,22 @@ impl Lower<'_> {
             self.error_hint(Kind::NotApplicable, rule.place, "`breaker` does nothing", hint);
         }
         Some(breaker)
+    }
+
+    pub(super) fn queue(&mut self, table: &Table, endpoints: &[EndpointSpec]) -> Option<QueueRule> {
+        let rule = table.table("queue")?;
+        let usual = Duration::from_secs(1);
+        let capped = endpoints.iter().any(|endpoint| endpoint.connections_max.is_some());
+        let limited = table.table("breaker").is_some_and(|breaker| breaker.means("max-in-flight"));
+        if !capped && !limited {
+            let reason = "`queue` does nothing: nothing limits what is in flight";
+            let hint = "give endpoints max-connections, or breaker = { max-in-flight = 1000 }";
+            self.error_hint(Kind::NotApplicable, rule.place, reason, hint);
+        }
+        Some(QueueRule {
+            waiting_max: narrow(rule.count("max")?),
+            timeout: rule.duration("timeout").unwrap_or(usual),
+        })
     }
 }
 

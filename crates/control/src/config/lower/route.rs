@@ -7,6 +7,7 @@ use super::edits::Of;
 use super::merge::Merged;
 use super::{Lower, matcher};
 use gatehouse_core::plan::{Action, Carries, RoutePlan};
+use gatehouse_core::queue::Priority;
 
 /// What a route can do; each excludes the others.
 const ACTIONS: [&str; 3] = ["upstream", "redirect", "respond"];
@@ -43,7 +44,13 @@ impl Lower<'_> {
         let path_mode = matcher::path_mode(table);
         if let (Some(rule), Some(action)) = (rule, action) {
             let name = name.into();
-            let plan = RoutePlan { name, path_mode, action, response_edits, body_bytes_max };
+            let priority = match table.word("priority") {
+                Some("high") => Priority::High,
+                Some("low") => Priority::Low,
+                Some(_) | None => Priority::Normal,
+            };
+            let plan =
+                RoutePlan { name, path_mode, action, response_edits, body_bytes_max, priority };
             self.route_plans.push(plan);
             self.rules.push(rule);
             self.rule_places.push(table.place);

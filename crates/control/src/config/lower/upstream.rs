@@ -36,6 +36,8 @@ impl Lower<'_> {
         let announce = self.announce(table);
         let speaks = self.speaks(table, &endpoints);
         let health = self.health(table, speaks).map(|rule| HealthRule { announce, ..rule });
+        let breaker = self.breaker(table);
+        let queue = self.queue(table, &endpoints);
         let plan = UpstreamPlan {
             name: name.into(),
             endpoints,
@@ -45,7 +47,8 @@ impl Lower<'_> {
             keepalive: self.keepalive(table),
             health,
             outlier: self.outlier(table),
-            breaker: self.breaker(table),
+            breaker,
+            queue,
             speaks,
             announce,
             slow_start: table.duration("slow-start").unwrap_or_default(),

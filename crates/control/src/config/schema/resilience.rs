@@ -160,6 +160,23 @@ pub(super) static BREAKER: Section = Section {
     ],
 };
 
+pub(super) static QUEUE: Section = Section {
+    noun: "a queue",
+    heading: "queue = { … }",
+    doc: "How requests wait for a place at an upstream that is full.",
+    keys: &[
+        key(
+            "max",
+            Shape::Count { min: 1, max: 100_000 },
+            "1000",
+            "Requests waiting at once. One more takes the place of the newest of those of the \
+             lowest priority, where its own is higher.",
+        )
+        .required(),
+        key("timeout", duration(HOUR), "\"500ms\"", "How long a request waits.").default("\"1s\""),
+    ],
+};
+
 pub(super) static RETRY: Section = Section {
     noun: "a retry rule",
     heading: "retry = { … }",

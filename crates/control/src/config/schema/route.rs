@@ -91,6 +91,14 @@ pub(super) static ROUTE: Section = Section {
         )
         .otherwise("the listener's"),
         key(
+            "priority",
+            Shape::Words(PRIORITIES),
+            "\"low\"",
+            "How important its requests are: who is served first from a `queue`, and who is turned \
+             away first when it is full.",
+        )
+        .default("\"normal\""),
+        key(
             "buffer",
             Shape::Bytes { min: 1, max: MIB },
             "\"16KiB\"",
@@ -127,6 +135,12 @@ pub(super) static ROUTE: Section = Section {
         later("policies", "Named policies it shares with other routes."),
     ],
 };
+
+const PRIORITIES: &[Word] = &[
+    word("high", "Served before all others, and the last to be turned away."),
+    word("normal", "Neither."),
+    word("low", "Served when no other waits, and the first to be turned away."),
+];
 
 const PATH_MODES: &[Word] = &[
     word(

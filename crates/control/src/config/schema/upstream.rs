@@ -1,6 +1,6 @@
 //! Upstreams: their endpoints, how one is chosen, when it is tried again, what is kept open.
 
-use super::resilience::{BREAKER, HEALTH, OUTLIER, RETRY};
+use super::resilience::{BREAKER, HEALTH, OUTLIER, QUEUE, RETRY};
 use super::tls::UPSTREAM_TLS;
 use super::{DAY, HOUR, Section, Shape, Word, duration, key, later, later_word, text, word};
 
@@ -83,6 +83,16 @@ pub(super) static UPSTREAM: Section = Section {
             "When the upstream as a whole is not asked: its requests get 503 at once.",
         )
         .otherwise("always asked"),
+        key(
+            "queue",
+            Shape::Table(&QUEUE),
+            "{ max = 1000, timeout = \"1s\" }",
+            "Has requests wait for a place where all endpoints are at their `max-connections`, or \
+             the upstream at its `max-in-flight`. Those of a higher `priority` go first, others in \
+             the order they came. Who finds the queue full, or waits in vain, gets 503 with \
+             `Retry-After`.",
+        )
+        .otherwise("they get 503 at once"),
         key(
             "slow-start",
             duration(HOUR),
