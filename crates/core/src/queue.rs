@@ -102,8 +102,8 @@ impl<T> Line<T> {
         self.lanes.iter().all(VecDeque::is_empty)
     }
 
-    /// Joins a line of at most `most`. Who finds it empty is called at once: the place it looked for
-    /// may have come free before it could be told.
+    /// Joins a line of at most `most`. Who finds it empty is called at once: the place it looked
+    /// for may have come free before it could be told.
     pub fn join(&mut self, priority: Priority, most: usize, bell: T) -> Joined<T> {
         let full = self.len() >= most;
         let last = self.lanes.iter().rposition(|lane| !lane.is_empty());

@@ -180,28 +180,33 @@ fn plan(setup: Setup) -> Plan {
         access_log: Some(LogFormat::Json),
     };
     if let Some((path, priority)) = setup.also {
-        let first = &parts.routes[0];
-        let Action::Forward(forward) = &first.action else { unreachable!("it forwards") };
-        let again = Forward {
-            target: Target::One(UpstreamId(0)),
-            rewrite: Rewrite::Keep,
-            request_edits: forward.request_edits.clone(),
-            timeouts: forward.timeouts,
-            buffer_bytes_max: forward.buffer_bytes_max,
-            deadline_field: None,
-        };
-        parts.routes.push(RoutePlan {
-            name: "also".into(),
-            path_mode: PathMode::Normal,
-            action: Action::Forward(again),
-            response_edits: Edits::default(),
-            body_bytes_max: None,
-            priority,
-        });
-        let path = PathRule::Exact(path.into());
-        parts.rules.push(RouteRule { path, ..parts.rules[0].clone() });
+        add_route(&mut parts, path, priority);
     }
     Plan::new(parts).expect("one route cannot tie")
+}
+
+/// A second route to the same upstream.
+fn add_route(parts: &mut PlanParts, path: &str, priority: gatehouse_core::queue::Priority) {
+    let first = &parts.routes[0];
+    let Action::Forward(forward) = &first.action else { unreachable!("it forwards") };
+    let again = Forward {
+        target: Target::One(UpstreamId(0)),
+        rewrite: Rewrite::Keep,
+        request_edits: forward.request_edits.clone(),
+        timeouts: forward.timeouts,
+        buffer_bytes_max: forward.buffer_bytes_max,
+        deadline_field: None,
+    };
+    parts.routes.push(RoutePlan {
+        name: "also".into(),
+        path_mode: PathMode::Normal,
+        action: Action::Forward(again),
+        response_edits: Edits::default(),
+        body_bytes_max: None,
+        priority,
+    });
+    let path = PathRule::Exact(path.into());
+    parts.rules.push(RouteRule { path, ..parts.rules[0].clone() });
 }
 
 /// A gateway, and the network it is on.
