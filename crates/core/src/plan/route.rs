@@ -67,6 +67,7 @@ pub struct RoutePlan {
 
 /// What a route does.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "nearly all forward, and every request looks there")]
 pub enum Action {
     /// Sends the request to an upstream.
     Forward(Forward),
