@@ -51,7 +51,10 @@ fn curl_is_answered_over_http_2_in_clear() {
     let gateway = Gateway::start(BINARY, &format!("{CLEAR}{}", routes(&[origin.address()])));
     let address = gateway.listener("web");
     let show = ["-o", "/dev/null", "-w", "%{http_version} %{http_code} %{size_download}"];
-    for (version, shown) in [("--http2-prior-knowledge", "2"), ("--http1.1", "1.1")] {
+    // An offer to leave HTTP/1.1 for HTTP/2 (RFC 7540 section 3.2) is not taken, and answered.
+    for (version, shown) in
+        [("--http2-prior-knowledge", "2"), ("--http1.1", "1.1"), ("--http2", "1.1")]
+    {
         let url = format!("http://{address}/bytes/3000000");
         let said = curl(&[&[version], &show[..], &[&url]].concat());
         assert_eq!(said, format!("{shown} 200 3000000"));

@@ -2,9 +2,9 @@
 
 use super::{Ended, Frames};
 use crate::bench::{Setup, with};
-use crate::talk::{Clock, End, field};
+use crate::talk::{Clock, End, field, pass};
 use gatehouse_core::plan::Timeouts;
-use gatehouse_rig::frames::{Frame, flag, kind};
+use gatehouse_rig::frames::{Frame, code, flag, kind};
 use std::time::Duration;
 
 const CONNECT: [(&str, &str); 6] = [
@@ -86,6 +86,59 @@ fn a_tunnel_in_which_nothing_moves_ends() {
         let heard = client.hear(1).await;
         assert_eq!((heard.status(), heard.ended), ("200", Ended::Whole));
         clock.has_passed(Duration::from_secs(7));
+    });
+}
+
+/// A drain tells the client that the connection ends, leaves its tunnels alone for as long as it
+/// lasts, and then ends them.
+#[test]
+fn a_drain_leaves_a_tunnel_alone_until_its_time_is_over() {
+    with(Setup::default(), async |bench| {
+        let mut origin = bench.origin(1);
+        let mut client = Frames::open(&bench).await;
+        client.say(&Frame::headers(1, &CONNECT, 0)).await;
+        let mut at_origin = origin.accept().await;
+        at_origin.hear_head().await;
+        at_origin.say(SWITCHED).await;
+        assert_eq!(client.next().await.unwrap().kind, kind::HEADERS);
+        bench.gate.drain();
+        let farewell = client.next().await.unwrap();
+        assert_eq!((farewell.kind, farewell.code()), (kind::GOAWAY, Some(code::NO_ERROR)));
+        for word in ["one", "two"] {
+            pass(Duration::from_secs(60)).await;
+            client.say(&Frame::data(1, word, 0)).await;
+            assert_eq!(at_origin.hear_bytes(3).await, word);
+            at_origin.say(word).await;
+            let data = loop {
+                let frame = client.next().await.unwrap();
+                if frame.kind == kind::DATA {
+                    break frame.payload;
+                }
+            };
+            assert_eq!(data, word.as_bytes());
+        }
+        bench.gate.cut();
+        drop(at_origin.hear_how_it_ends().await);
+        assert_eq!(client.hear_end().await, None);
+        assert!(bench.log().contains("drain-cut"));
+    });
+}
+
+/// A listener that is left to a new plan or process keeps its tunnels too.
+#[test]
+fn a_tunnel_outlives_its_listener() {
+    with(Setup::default(), async |bench| {
+        let mut origin = bench.origin(1);
+        let mut client = Frames::open(&bench).await;
+        client.say(&Frame::headers(1, &CONNECT, 0)).await;
+        let mut at_origin = origin.accept().await;
+        at_origin.hear_head().await;
+        at_origin.say(SWITCHED).await;
+        assert_eq!(client.next().await.unwrap().kind, kind::HEADERS);
+        bench.gate.leave();
+        pass(Duration::from_secs(600)).await;
+        client.say(&Frame::data(1, "still", 0)).await;
+        assert_eq!(at_origin.hear_bytes(5).await, "still");
     });
 }
 
