@@ -40,7 +40,7 @@ pub(crate) async fn receive(
         Some(one) => timeouts.first_byte.min(one),
         None => timeouts.first_byte,
     };
-    let mut interim = 0;
+    let before = trace.interim;
     let outcome = loop {
         let until = trace.total_deadline(timeouts);
         match head(client, desk, &mut lease, first_byte, until).await {
@@ -49,13 +49,13 @@ pub(crate) async fn receive(
             Ok(()) if desk.heads.answer.status == 101 => {
                 break judge_switch(&desk.heads.request, &desk.heads.answer);
             }
-            Ok(()) => interim += 1,
+            Ok(()) => trace.interim += 1,
         }
         if desk.heads.answer.status == 100 {
             desk.upload.go_on();
         }
         lease.origin.inbox.release_if_empty();
-        if interim > INTERIM_MAX {
+        if trace.interim > INTERIM_MAX {
             let failure =
                 Failure::because(Step::Receive, Kind::UpstreamMalformed, "endless 1xx answers");
             break Err(failure);
@@ -78,7 +78,7 @@ pub(crate) async fn receive(
             if failure.side() == Side::Upstream {
                 vitals.count_failure();
             }
-            let untouched = interim == 0 && desk.upload.is_intact();
+            let untouched = trace.interim == before && desk.upload.is_intact();
             let unanswered = matches!(
                 failure.kind,
                 Kind::UpstreamClosed | Kind::UpstreamRefused | Kind::UpstreamFirstByteTimeout

@@ -40,6 +40,8 @@ pub(crate) struct Trace {
     pub endpoint: Option<EndpointId>,
     /// Attempts made, the first included.
     pub attempts: u8,
+    /// Interim answers, over all attempts.
+    pub interim: u8,
     /// Whether the last attempt went over a kept connection.
     pub reused: bool,
     /// The status the client was given; 0 where it was given none.
@@ -66,6 +68,7 @@ impl Trace {
             upstream: None,
             endpoint: None,
             attempts: 0,
+            interim: 0,
             reused: false,
             status: 0,
             received_bytes: 0,

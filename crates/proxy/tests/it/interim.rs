@@ -2,7 +2,7 @@
 
 use crate::bench::{Setup, with};
 use crate::talk::{Clock, answers, field, get, ok, pass};
-use gatehouse_core::plan::Timeouts;
+use gatehouse_core::plan::{Retry, RetryStatuses, Timeouts};
 use std::time::Duration;
 
 const EXPECT: &str =
@@ -45,6 +45,28 @@ fn an_origin_that_sends_interim_answers_without_end_is_a_502() {
         let heard = line.client.hear_until("HTTP/1.1 502 Bad Gateway\r\n").await;
         assert!(answers(&heard) < 20, "{}", answers(&heard));
         assert_eq!(bench.gate.idle_connections(), 0);
+    });
+}
+
+#[test]
+fn attempts_share_the_interim_answers_that_one_exchange_may_have() {
+    let retry = Retry {
+        attempts: 3,
+        on_statuses: RetryStatuses::NONE.with(503),
+        backoff: Duration::ZERO,
+        ..Retry::default()
+    };
+    with(Setup { retry, ..Setup::default() }, async |bench| {
+        let mut line = bench.line();
+        let hints = "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n".repeat(9);
+        let answer = format!("{hints}HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n");
+        line.ask(get("/"), &answer).await;
+        line.hang_up();
+        let at_origin = line.at_origin().await;
+        at_origin.hear_head().await;
+        at_origin.say(&answer).await;
+        let heard = line.client.hear_until("HTTP/1.1 502 Bad Gateway\r\n").await;
+        assert_eq!(answers(&heard), 17, "{heard}");
     });
 }
 
