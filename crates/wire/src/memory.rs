@@ -1,13 +1,16 @@
 //! The tests' network: streams that are two bounded queues, addresses that are a table. No
-//! socket, no descriptor, no clock of its own.
+//! socket, no descriptor, no clock of its own. A rough one moves bytes in pieces of any size, wakes
+//! for nothing and takes its time to connect, as a seed decides.
 
 use crate::net::Peer;
 use crate::socket::{Probe, Stream};
+use crate::timer::sleep;
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 /// Bytes one direction of a stream holds before a writer waits.
 const PIPE_BYTES: usize = 64 * 1024;
@@ -31,11 +34,44 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What makes a network rough: a generator all of its streams share (Marsaglia's xorshift64).
+#[derive(Debug)]
+struct Roughness(Mutex<u64>);
+
+impl Roughness {
+    fn below(&self, bound: usize) -> usize {
+        let mut state = lock(&self.0);
+        *state ^= *state << 13;
+        *state ^= *state >> 7;
+        *state ^= *state << 17;
+        (*state >> 16) as usize % bound.max(1)
+    }
+
+    /// How many of `count` bytes move at once: at least one, every other time all.
+    fn share(&self, count: usize) -> usize {
+        match self.below(4) {
+            0 => (1 + self.below(16)).min(count),
+            1 => (1 + self.below(count)).min(count),
+            _ => count,
+        }
+    }
+
+    /// Whether whoever asks is told to wait, and woken at once.
+    fn falters(&self, cx: &Context<'_>) -> bool {
+        let falters = self.below(8) == 0;
+        if falters {
+            cx.waker().wake_by_ref();
+        }
+        falters
+    }
+}
+
 /// One end of an in-memory connection.
 #[derive(Debug)]
 pub struct MemoryStream {
     inward: Arc<Mutex<Pipe>>,
     outward: Arc<Mutex<Pipe>>,
+    rough: Option<Arc<Roughness>>,
     /// What wakes it where it was last parked.
     parked: Option<(u32, Waker)>,
 }
@@ -43,10 +79,25 @@ pub struct MemoryStream {
 impl MemoryStream {
     /// Two ends of one connection.
     pub fn pair() -> (MemoryStream, MemoryStream) {
+        MemoryStream::pair_over(None)
+    }
+
+    fn pair_over(rough: Option<&Arc<Roughness>>) -> (MemoryStream, MemoryStream) {
         let (one, two) = (Arc::default(), Arc::default());
+        let rough = rough.cloned();
         let (inward, outward) = (Arc::clone(&one), Arc::clone(&two));
-        let first = MemoryStream { inward, outward, parked: None };
-        (first, MemoryStream { inward: two, outward: one, parked: None })
+        let first = MemoryStream { inward, outward, rough: rough.clone(), parked: None };
+        (first, MemoryStream { inward: two, outward: one, rough, parked: None })
+    }
+
+    /// Whether this call is put off.
+    fn falters(&self, cx: &Context<'_>) -> bool {
+        self.rough.as_ref().is_some_and(|rough| rough.falters(cx))
+    }
+
+    /// How many of `count` bytes move in this call.
+    fn share(&self, count: usize) -> usize {
+        self.rough.as_ref().filter(|_| count > 0).map_or(count, |rough| rough.share(count))
     }
 
     /// See [`Stream::poll_read_ready`].
@@ -70,6 +121,9 @@ impl MemoryStream {
 
     /// See [`Stream::poll_read`].
     pub fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        if self.falters(cx) {
+            return Poll::Pending;
+        }
         let mut pipe = lock(&self.inward);
         if pipe.reset {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
@@ -81,7 +135,7 @@ impl MemoryStream {
             pipe.reader = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        let count = room.len().min(pipe.bytes.len());
+        let count = self.share(room.len().min(pipe.bytes.len()));
         let (front, back) = pipe.bytes.as_slices();
         let (near, far) = room[..count].split_at_mut(front.len().min(count));
         near.copy_from_slice(&front[..near.len()]);
@@ -114,6 +168,9 @@ impl MemoryStream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.falters(cx) {
+            return Poll::Pending;
+        }
         let mut pipe = lock(&self.outward);
         if pipe.reset || pipe.closed {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
@@ -123,6 +180,7 @@ impl MemoryStream {
             pipe.writer = Some(cx.waker().clone());
             return Poll::Pending;
         }
+        room = self.share(room);
         let mut written = 0;
         for slice in slices {
             let count = room.min(slice.len());
@@ -193,9 +251,17 @@ struct Queue {
 pub struct MemoryNet {
     table: Arc<Mutex<HashMap<SocketAddr, Arc<Mutex<Queue>>>>>,
     swallowed: Arc<Mutex<Vec<SocketAddr>>>,
+    rough: Option<Arc<Roughness>>,
 }
 
 impl MemoryNet {
+    /// A network that moves bytes in pieces of any size, tells whoever asks to wait for nothing,
+    /// and takes up to 20 ms for a dial: all as `seed` decides.
+    pub fn rough(seed: u64) -> MemoryNet {
+        let rough = Some(Arc::new(Roughness(Mutex::new(seed | 1))));
+        MemoryNet { rough, ..MemoryNet::default() }
+    }
+
     /// Listens on `address`, in place of whoever did.
     pub fn listen(&self, address: SocketAddr) -> MemoryListener {
         let queue: Arc<Mutex<Queue>> = Arc::default();
@@ -208,11 +274,20 @@ impl MemoryNet {
         lock(&self.swallowed).push(address);
     }
 
+    /// Lets dials of `address` through again; those that wait go on waiting.
+    pub fn deliver(&self, address: SocketAddr) {
+        lock(&self.swallowed).retain(|swallowed| *swallowed != address);
+    }
+
     /// Connects to whoever listens on `address`.
     ///
     /// # Errors
     /// `ConnectionRefused` where nobody does.
     pub async fn dial(&self, address: SocketAddr) -> io::Result<Stream> {
+        let wait = self.rough.as_ref().map_or(0, |rough| rough.below(80).saturating_sub(60));
+        if wait > 0 {
+            sleep(Duration::from_millis(wait as u64)).await;
+        }
         if lock(&self.swallowed).contains(&address) {
             std::future::pending::<()>().await;
         }
@@ -230,7 +305,7 @@ impl MemoryNet {
         if queue.closed {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
-        let (near, far) = MemoryStream::pair();
+        let (near, far) = MemoryStream::pair_over(self.rough.as_ref());
         queue.waiting.push_back((far, SocketAddr::from(([192, 0, 2, 1], 40_000))));
         queue.acceptor.take().into_iter().for_each(Waker::wake);
         Ok(near)

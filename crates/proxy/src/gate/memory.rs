@@ -96,6 +96,14 @@ impl MemoryGate {
         self.shared.publish(|current| current.endpoints[0] = endpoints);
     }
 
+    /// Puts a new plan in place, with the same listeners, and who can answer for its upstreams.
+    pub fn publish(&self, plan: Plan, endpoints: Vec<Arc<Endpoints>>) {
+        self.shared.publish(|current| {
+            current.plan = Arc::new(plan);
+            current.endpoints = endpoints;
+        });
+    }
+
     /// Sends off the log lines written so far.
     pub fn flush_log(&self) {
         self.worker.flush_log();

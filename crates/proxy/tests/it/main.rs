@@ -20,6 +20,7 @@ mod proxied;
 mod queueing;
 mod relaying;
 mod retrying;
+mod simulation;
 mod talk;
 mod tcp;
 mod timeouts;
