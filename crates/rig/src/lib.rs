@@ -16,7 +16,9 @@ pub mod relay;
 pub mod script;
 pub mod secured;
 mod slab;
+pub mod slow;
 mod socket;
+pub mod storm;
 mod wait;
 
 pub use wait::wait_until;

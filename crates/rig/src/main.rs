@@ -10,18 +10,23 @@ use std::time::Duration;
 use gatehouse_rig::bench::{Bench, Measured, Message, Pace, Stop, Target};
 use gatehouse_rig::hold::{Held, Hold};
 use gatehouse_rig::load::{Afterwards, End, Load, Outcome, Question};
-use gatehouse_rig::origin::Origin;
+use gatehouse_rig::origin::{Origin, Temper};
 use gatehouse_rig::relay::Relay;
+use gatehouse_rig::slow::Slow;
+use gatehouse_rig::storm::Storm;
 
 const USAGE: &str = "\
-usage: rig origin --listen ADDRESS [--name NAME]
+usage: rig origin --listen ADDRESS [--name NAME] [--status N] [--work MS [--slots N]]
        rig relay --listen ADDRESS --to ADDRESS
        rig load --to ADDRESS --requests N | --milliseconds N
                 [--connections N] [--path PATH] [--answer-bytes N] [--upload-bytes N]
                 [--fields FILE] [--hosts N] [--routes N] [--afterwards keep|close]
                 [--format text|json]
        rig pace --to ADDRESS --rate N --milliseconds N [--connections N] [--path PATH]
+                [--timeout MS]
        rig hold --to ADDRESS --count N [--sources N] [--path PATH] [--answer-bytes N]
+       rig slow --to ADDRESS --senders N --readers N --milliseconds N
+       rig storm --gateway BINARY [--seed N] [--clients N] [--seconds N]
 ";
 
 /// What is asked for where nothing is said.
@@ -60,6 +65,8 @@ fn run(arguments: &[String]) -> Result<(), Trouble> {
         "load" => load(&mut options),
         "pace" => pace(&mut options),
         "hold" => hold(&mut options),
+        "slow" => slow(&mut options),
+        "storm" => storm(&mut options),
         other => Err(Trouble::Usage(format!("{other}: no such command"))),
     }
 }
@@ -67,8 +74,11 @@ fn run(arguments: &[String]) -> Result<(), Trouble> {
 fn origin(options: &mut Options) -> Result<(), Trouble> {
     let address = options.address("--listen")?;
     let name = options.take("--name").unwrap_or_else(|| "origin".to_owned());
+    let status = options.take("--status").map(|text| parsed("--status", &text)).transpose()?;
+    let work = Duration::from_millis(options.number_or("--work", 0)?);
+    let temper = Temper { status, work, slots: options.number_or("--slots", 0)? };
     options.end()?;
-    let origin = Origin::start_at(&name, address)
+    let origin = Origin::start_as(&name, address, temper)
         .map_err(|error| Trouble::World(format!("{address}: {error}")))?;
     eprintln!("listening on {}", origin.address());
     origin.join();
@@ -150,6 +160,7 @@ fn pace(options: &mut Options) -> Result<(), Trouble> {
     let duration = Duration::from_millis(options.number("--milliseconds")?);
     let connections: NonZeroU32 = options.number_or("--connections", NonZeroU32::MIN)?;
     let path = options.take("--path").unwrap_or_else(|| PATH.to_owned());
+    let timeout = options.number_or("--timeout", TIMEOUT.as_millis() as u64)?;
     options.end()?;
     let authority = &to.to_string();
     let message = Message { method: "GET", authority, target: &path, fields: &[], body: b"" };
@@ -159,7 +170,7 @@ fn pace(options: &mut Options) -> Result<(), Trouble> {
         duration,
         requests: None,
         warm_up: WARM_UP,
-        timeout: TIMEOUT,
+        timeout: Duration::from_millis(timeout),
         connections: connections.get(),
         threads: 1,
         rounds: 1,
@@ -177,10 +188,12 @@ fn paced(measured: &Measured) -> String {
     let wrong_status = tally.answered - tally.statuses[2];
     let broken = tally.reset + tally.closed + tally.timeout + tally.connect + tally.unfinished;
     let within = |share| measured.response.within(share).as_nanos() as f64 / 1e3;
+    let served = |share| measured.served.within(share).as_nanos() as f64 / 1e3;
     let (p50, p99, p999) = (within(0.5), within(0.99), within(0.999));
     format!(
         "{{\"answered\":{},\"answered_before\":{},\"unsent\":{},\"seconds\":{:.6},\"p50\":{p50:.1},\
          \"p99\":{p99:.1},\"p999\":{p999:.1},\"max\":{:.1},\"own_cpu_share\":{:.3},\
+         \"served\":{},\"served_p50\":{:.1},\"served_p99\":{:.1},\"served_max\":{:.1},\
          \"errors\":{{\"broken\":{broken},\"status\":{wrong_status},\"malformed\":{}}}}}",
         tally.answered,
         before.answered,
@@ -188,6 +201,10 @@ fn paced(measured: &Measured) -> String {
         measured.measured.as_secs_f64(),
         measured.response.max().as_nanos() as f64 / 1e3,
         measured.cpu_share(),
+        tally.statuses[2],
+        served(0.5),
+        served(0.99),
+        served(1.0),
         tally.malformed,
     )
 }
@@ -205,6 +222,40 @@ fn hold(options: &mut Options) -> Result<(), Trouble> {
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
     println!("open {}", held.still_open());
     Ok(())
+}
+
+/// Clients that send and read as slowly as they can, until their time is over.
+fn slow(options: &mut Options) -> Result<(), Trouble> {
+    let to = options.address("--to")?;
+    let senders = options.number("--senders")?;
+    let readers = options.number("--readers")?;
+    let period = Duration::from_millis(options.number("--milliseconds")?);
+    options.end()?;
+    let world = |error| Trouble::World(format!("{to}: {error}"));
+    let mut slow = Slow::open(to, senders, readers).map_err(world)?;
+    println!("open {}", slow.open_now());
+    slow.go_on(period);
+    println!("still open {} senders, {} readers", slow.senders(), slow.readers());
+    Ok(())
+}
+
+/// A storm over real sockets against a real gateway.
+fn storm(options: &mut Options) -> Result<(), Trouble> {
+    let binary = options.take("--gateway").ok_or(Trouble::Usage("--gateway is missing".into()))?;
+    let storm = Storm {
+        binary: binary.into(),
+        seed: options.number_or("--seed", 1)?,
+        clients: options.number_or("--clients", 32)?,
+        period: Duration::from_secs(options.number_or("--seconds", 10)?),
+    };
+    options.end()?;
+    println!("seed {}", storm.seed);
+    let verdict = storm.run();
+    println!("{verdict}");
+    match verdict.violations.is_empty() {
+        true => Ok(()),
+        false => Err(Trouble::World(format!("seed {}", storm.seed))),
+    }
 }
 
 /// Pairs of `--name VALUE` that are not used up yet.

@@ -25,6 +25,7 @@ mod connection;
 mod engine;
 mod output;
 mod request;
+mod temper;
 mod upload;
 
 use std::io;
@@ -37,6 +38,8 @@ use std::thread::JoinHandle;
 use crate::poller::Waker;
 use crate::socket;
 use engine::{Engine, Order};
+
+pub use temper::Temper;
 
 /// What the origin counts, readable while it runs.
 #[derive(Debug, Default)]
@@ -80,6 +83,7 @@ pub struct Origin {
     place: Reserved,
     counts: Arc<Counts>,
     order: Arc<Order>,
+    temper: Temper,
     thread: Option<(JoinHandle<()>, Waker)>,
 }
 
@@ -99,11 +103,21 @@ impl Origin {
     ///
     /// When the address is in use, or there is no descriptor or thread to be had.
     pub fn start_at(name: &str, address: SocketAddr) -> io::Result<Self> {
+        Self::start_as(name, address, Temper::default())
+    }
+
+    /// Starts an origin that is not as usual.
+    ///
+    /// # Errors
+    ///
+    /// As [`Origin::start_at`].
+    pub fn start_as(name: &str, address: SocketAddr, temper: Temper) -> io::Result<Self> {
         let mut origin = Self {
             name: name.to_owned(),
             place: Reserved::new(address)?,
             counts: Arc::default(),
             order: Arc::default(),
+            temper,
             thread: None,
         };
         origin.restart()?;
@@ -162,7 +176,8 @@ impl Origin {
         self.order = Arc::default();
         let order = Arc::clone(&self.order);
         let at = self.place.address;
-        let engine = Engine::start(&self.name, at, Arc::clone(&self.counts), order)?;
+        let counts = Arc::clone(&self.counts);
+        let engine = Engine::start(&self.name, at, counts, order, self.temper)?;
         let waker = engine.waker();
         let thread = std::thread::Builder::new().name(format!("origin {}", self.name));
         self.thread = Some((thread.spawn(move || engine.run())?, waker));

@@ -30,6 +30,11 @@ pub(crate) fn holds_within(limit: Duration, mut condition: impl FnMut() -> bool)
     }
 }
 
+/// Lets time pass: for peers that are slow on purpose, never for a fact that is waited for.
+pub(crate) fn pause(period: Duration) {
+    thread::sleep(period);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,9 +2,10 @@
 //! Nobody may notice but those whose answer, or whose request that cannot be repeated, was under
 //! way; and the counters must say the same as the clients.
 
-use crate::front::{LIMIT, Samples, scrape, start};
+use crate::front::{BINARY, LIMIT, Samples, scrape, start};
 use gatehouse_rig::origin::Origin;
 use gatehouse_rig::process::Gateway;
+use gatehouse_rig::storm::Storm;
 use gatehouse_rig::wait_until;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -237,4 +238,18 @@ fn a_request_that_may_not_be_repeated_is_never_sent_twice() {
     assert!(tally.whole.keys().all(|status| [200, 502].contains(status)), "{tally:?}");
     assert_eq!(tally.unanswered, 0, "{tally:?}");
     counts_agree(&samples, &tally);
+}
+
+#[test]
+fn a_storm_of_every_kind_is_weathered() {
+    let seed = std::env::var("GATEHOUSE_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(|| u64::from(std::process::id()));
+    let period = period() / 2;
+    println!("GATEHOUSE_SEED={seed}");
+    let verdict = Storm { binary: BINARY.into(), seed, clients: 16, period }.run();
+    println!("{verdict}");
+    assert!(verdict.violations.is_empty(), "{verdict}");
+    for event in ["answer", "own answer", "cut", "an origin leaves", "an origin dies", "reload"] {
+        assert!(verdict.events.contains_key(event), "a storm without {event}: {verdict}");
+    }
 }

@@ -42,18 +42,26 @@ pub(super) struct Times {
     pub response: Latency,
     /// From when it was sent; answers only.
     pub service: Latency,
+    /// As `response`, of answers with a status of 2xx only.
+    pub served: Latency,
     /// How many of `response` had no answer.
     pub lower_bounds: u64,
 }
 
 impl Times {
     pub fn new() -> Self {
-        Self { response: Latency::new(), service: Latency::new(), lower_bounds: 0 }
+        Self {
+            response: Latency::new(),
+            service: Latency::new(),
+            served: Latency::new(),
+            lower_bounds: 0,
+        }
     }
 
     pub fn merge(&mut self, other: &Self) {
         self.response.merge(&other.response);
         self.service.merge(&other.service);
+        self.served.merge(&other.served);
         self.lower_bounds += other.lower_bounds;
     }
 }
@@ -131,10 +139,11 @@ impl Books {
         tally.bytes_out += exchange.sent as u64;
         tally.bytes_in += exchange.received;
         let response = now.saturating_sub(exchange.intended);
-        let mut bound = false;
+        let (mut bound, mut served) = (false, false);
         match outcome {
             Outcome::Answered(status) => {
                 tally.answer(status);
+                served = status / 100 == 2;
                 self.tick.answered.record(response);
                 self.tick.failed += u64::from(status >= 400);
                 let inside = now >= self.course.measured_from && now < self.course.end;
@@ -157,6 +166,9 @@ impl Books {
         if measured {
             found.times.response.record(response);
             found.times.lower_bounds += u64::from(bound);
+            if served {
+                found.times.served.record(response);
+            }
             if !bound {
                 found.times.service.record(now.saturating_sub(exchange.started));
             }

@@ -53,6 +53,8 @@ pub struct Measured {
     pub response: Latency,
     /// From when each request was sent to the end of its answer.
     pub service: Latency,
+    /// As `response`, of answers with a status of 2xx only.
+    pub served: Latency,
     /// How many of the response times are of requests without an answer, and so lower bounds.
     pub lower_bounds: u64,
     /// Answers that came while it was measured, whenever they were asked for.
@@ -108,7 +110,7 @@ pub struct Ratio {
 
 impl Measured {
     pub(super) fn new(bench: &Bench, target: &Target) -> Self {
-        let Times { response, service, lower_bounds } = Times::new();
+        let Times { response, service, served, lower_bounds } = Times::new();
         Self {
             name: target.name.clone(),
             pace: bench.pace,
@@ -120,6 +122,7 @@ impl Measured {
             warm_up_tally: Tally::default(),
             response,
             service,
+            served,
             lower_bounds,
             answered_meanwhile: 0,
             unsent_wait: Duration::ZERO,
@@ -147,6 +150,7 @@ impl Measured {
         });
         self.response.merge(&times.response);
         self.service.merge(&times.service);
+        self.served.merge(&times.served);
         self.lower_bounds += times.lower_bounds;
         self.answered_meanwhile += answered;
         let before = self.measured;

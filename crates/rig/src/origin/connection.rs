@@ -240,7 +240,8 @@ impl Connection {
     /// Starts a request: what must be said before its body, and what it asks for.
     fn begin(&mut self, request: Request<'_>, service: &Service) {
         let number = service.counts.requests.fetch_add(1, Ordering::Relaxed) + 1;
-        let asked = asked::parse(request.path());
+        let always = service.desk.borrow().status();
+        let asked = always.map_or_else(|| asked::parse(request.path()), Asked::Status);
         let mut echo = Vec::new();
         if asked == Asked::Echo {
             echo_head(&mut echo, &request, &service.name);
@@ -266,7 +267,7 @@ impl Connection {
             Asked::Early if waits => Upload::None,
             _ => request.upload,
         };
-        let due = due(asked, number, service);
+        let due = due(asked, number, service).max(service.desk.borrow_mut().done(service.now));
         let head_only = if request.method == "HEAD" { HeadOnly::Yes } else { HeadOnly::No };
         let version = request.version;
         let pending = Pending { asked, head_only, version, echo, due, bytes: 0, checksum: 0 };

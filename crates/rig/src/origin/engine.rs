@@ -1,7 +1,7 @@
 //! The loop: accepts, advances what became ready, keeps the time of delayed answers. It knows
 //! nothing of HTTP.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io;
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::Counts;
 use super::connection::{Connection, Progress};
+use super::temper::{Desk, Temper};
 use crate::poller::{Events, Poller, Ready, Waker};
 use crate::slab::Slab;
 use crate::socket;
@@ -52,6 +53,8 @@ pub(super) struct Service {
     pub now: Instant,
     /// When the pause that `/stall` asked for is over.
     pub stalled_until: Cell<Option<Instant>>,
+    /// How busy it is.
+    pub desk: RefCell<Desk>,
 }
 
 pub(super) struct Engine {
@@ -71,13 +74,16 @@ impl Engine {
         address: SocketAddr,
         counts: Arc<Counts>,
         order: Arc<Order>,
+        temper: Temper,
     ) -> io::Result<Self> {
         let poller = Poller::new()?;
         let (listener, _) = socket::listen(address)?;
         poller.watch_listener(&listener, LISTENER)?;
         let scratch = vec![0; READ_BYTES].into_boxed_slice();
         let (name, now) = (name.to_owned(), Instant::now());
-        let service = Service { name, counts, scratch, now, stalled_until: Cell::new(None) };
+        let desk = RefCell::new(Desk::new(temper));
+        let stalled_until = Cell::new(None);
+        let service = Service { name, counts, scratch, now, stalled_until, desk };
         Ok(Self {
             poller,
             listener,

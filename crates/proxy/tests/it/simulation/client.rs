@@ -1,13 +1,12 @@
 //! Clients: most play by the rules, some do not. Each knows what it may be told.
 
-use super::content::Content;
-use super::dice::Dice;
 use super::end::{Broken, End, Framing, Head, PATIENCE, Pace};
 use super::origin::broken_chunk;
 use super::question::{Leave, Question, Wrong};
 use super::world::World;
 use crate::bench::GATEWAY;
 use crate::talk::pass;
+use gatehouse_rig::storm::{Content, Dice};
 use std::rc::Rc;
 use std::time::Duration;
 

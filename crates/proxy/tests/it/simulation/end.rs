@@ -1,9 +1,8 @@
 //! One end of a simulated connection. It reads and writes HTTP/1.1 by code of its own, so that a
 //! fault of the gateway's cannot hide behind the same fault here.
 
-use super::content::{Content, Reading};
-use super::dice::Dice;
 use crate::talk::{pass, within};
+use gatehouse_rig::storm::{Content, Dice, Reading};
 use gatehouse_wire::Stream;
 use gatehouse_wire::memory::MemoryStream;
 use gatehouse_wire::pump::poll_write_all;
@@ -241,7 +240,7 @@ impl End {
         Ok(())
     }
 
-    /// Writes a body from its beginning up to `stop`, framed; its end only where `stop` is behind it.
+    /// Writes a body from its beginning up to `stop`, framed; its end only where `stop` is behind.
     pub async fn write_body(
         &mut self,
         chunked: bool,

@@ -13,8 +13,6 @@
 
 mod audit;
 mod client;
-mod content;
-mod dice;
 mod end;
 mod ledger;
 mod origin;
@@ -22,8 +20,8 @@ mod question;
 mod world;
 
 use crate::talk::pass;
-use dice::Dice;
 use gatehouse_proxy::gate::memory::{run, spawn};
+use gatehouse_rig::storm::Dice;
 use ledger::Ledger;
 use std::collections::BTreeMap;
 use std::rc::Rc;

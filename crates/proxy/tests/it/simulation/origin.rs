@@ -1,13 +1,12 @@
 //! Origins: they answer as HTTP allows, and as it does not.
 
-use super::content::Content;
-use super::dice::Dice;
 use super::end::{Broken, End, Framing, Head, Pace};
 use super::ledger::{Given, numbered};
 use super::world::{Site, World};
 use crate::bench::origin_address;
 use crate::talk::pass;
 use gatehouse_proxy::gate::memory::spawn;
+use gatehouse_rig::storm::{Content, Dice};
 use gatehouse_wire::Stream;
 use gatehouse_wire::memory::{MemoryListener, MemoryStream};
 use std::future::{Future, poll_fn};
@@ -57,7 +56,7 @@ const LEAVES: [Leave; 3] = [Leave::Closes, Leave::Resets, Leave::HalfCloses];
 /// Heads that are none. `{}` is where the answer's number stands.
 const GARBAGE: [&str; 8] = [
     "HTTP/1.1 200 OK\r\nX-Answer: {}\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
-    "HTTP/1.1 200 OK\r\nX-Answer: {}\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nX-Answer: {}\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0",
     "HTTP/1.1 200 OK\r\nX-Answer: {}\r\nContent-Length : 1\r\n\r\na",
     "HTTP/1.1 200 OK\r\nX-Answer: {}\r\nContent-Length: +1\r\n\r\na",
     "HTTP/1.1 200 OK\nX-Answer: {}\nContent-Length: 1\n\na",
@@ -187,6 +186,8 @@ impl Line<'_> {
         }
         let method = head.first.split(' ').next().unwrap_or_default();
         let answer = self.answer(number, method, wrong).await?;
+        let has_ended = !early && answer.framing != Framing::UntilClose;
+        let answer = answer.stays;
         if early && has_body {
             // To close with bytes unread is to reset, and the answer may be lost.
             if self.world.weather.get().origins > 0 && self.dice.one_in(2) {
@@ -198,7 +199,22 @@ impl Line<'_> {
             pass(self.dice.millis(1..1_000)).await;
             self.poison().await?;
         }
-        if answer == Stays::No { Err(()) } else { Ok(()) }
+        if answer == Stays::Yes {
+            return Ok(());
+        }
+        if has_ended && self.dice.one_in(2) {
+            self.announced().await;
+        }
+        Err(())
+    }
+
+    /// It has said that it closes, and takes its time: nobody may ask here any more.
+    async fn announced(&mut self) {
+        let Some(end) = &mut self.end else { return };
+        if end.rest(Duration::from_secs(1)).await.0 > 0 {
+            let text = format!("{}: a request behind an answer that ends all", self.name);
+            self.world.ledger.borrow_mut().violate(text);
+        }
     }
 
     /// Holds a request's head against the book.
@@ -326,7 +342,7 @@ impl Line<'_> {
         number: u32,
         method: &str,
         wrong: Option<Wrong>,
-    ) -> Result<Stays, ()> {
+    ) -> Result<Answered, ()> {
         let calm = self.world.weather.get() == super::world::Weather::CALM;
         let statuses = [200, 200, 200, 200, 200, 201, 204, 304, 404, 500, 503];
         let lies = matches!(wrong, Some(Wrong::Short(_) | Wrong::Long | Wrong::BrokenChunk))
@@ -354,7 +370,7 @@ impl Line<'_> {
             // Whoever takes it for an answer is wrong.
             self.world.ledger.borrow_mut().answer(given).request = None;
             self.say(text.as_bytes()).await?;
-            return Ok(Stays::No);
+            return Ok(Answered { stays: Stays::No, framing });
         }
         self.interim(wrong).await?;
         let stays = if self.dice.one_in(10) { Stays::No } else { Stays::Yes };
@@ -374,7 +390,7 @@ impl Line<'_> {
         if wrong == Some(Wrong::Long) && !bodiless {
             self.poison().await?;
         }
-        Ok(stays)
+        Ok(Answered { stays, framing })
     }
 
     /// What comes before the answer.
@@ -442,6 +458,12 @@ pub fn broken_chunk(dice: &mut Dice, content: Content, at: usize) -> Vec<u8> {
         _ => text = b"0\r\n".to_vec(),
     }
     text
+}
+
+/// An answer that was written whole.
+struct Answered {
+    stays: Stays,
+    framing: Framing,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

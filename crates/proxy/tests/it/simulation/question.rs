@@ -1,9 +1,8 @@
 //! What clients ask, and what they do wrong.
 
-use super::content::Content;
-use super::dice::Dice;
 use super::ledger::Asked;
 use super::world::World;
+use gatehouse_rig::storm::{Content, Dice};
 
 /// What a client does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

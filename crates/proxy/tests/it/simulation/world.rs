@@ -1,6 +1,5 @@
 //! The world of one simulation: a gateway, its origins, and what befalls them.
 
-use super::dice::Dice;
 use super::ledger::Ledger;
 use crate::bench::{GATEWAY, origin_address};
 use crate::talk::pass;
@@ -14,6 +13,7 @@ use gatehouse_core::plan::{
 use gatehouse_core::route::{ListenerSet, PathRule, Rewrite, RouteRule};
 use gatehouse_core::vitals::{EndpointVitals, UpstreamVitals};
 use gatehouse_proxy::gate::memory::MemoryGate;
+use gatehouse_rig::storm::Dice;
 use gatehouse_wire::memory::MemoryNet;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -319,18 +319,23 @@ fn reload(world: &World, dice: &mut Dice) {
     }
 }
 
-/// Some of the endpoints, at least one that is listening and ready where there is one.
+/// Some of the endpoints, at least one of them ready; where requests may fail also none at all, or
+/// with little room.
 fn some_endpoints(world: &World, dice: &mut Dice) -> Endpoints {
     let kept = dice.below(world.sites.len());
+    let gentle = world.weather.get().is_gentle();
+    let (nobody, narrow) = (!gentle && dice.one_in(8), !gentle && dice.one_in(3));
     let mut list = Vec::new();
-    for (at, vitals) in world.vitals.iter().enumerate() {
+    for (at, vitals) in world.vitals.iter().enumerate().filter(|_| !nobody) {
         if at != kept && dice.one_in(3) {
             continue;
         }
         let standings = [Standing::Ready, Standing::Drained, Standing::Ejected];
         let standing = if at == kept { Standing::Ready } else { dice.pick(&standings) };
         let (weight, warmth) = (1 + dice.below(5) as u16, dice.pick(&[100, 100, 20]));
-        list.push(Endpoint { weight, warmth, standing, ..endpoint(at as u8 + 1, vitals) });
+        let connections_max = narrow.then(|| 1 + dice.below(2) as u32);
+        let known = endpoint(at as u8 + 1, vitals);
+        list.push(Endpoint { weight, warmth, standing, connections_max, ..known });
     }
     let balances = [
         Balance::RoundRobin,

@@ -39,6 +39,7 @@ impl Content {
     }
 
     /// Starts to hold what comes against it.
+    #[must_use]
     pub fn read(self) -> Reading {
         Reading { content: self, taken: 0, wrong: None }
     }
@@ -66,11 +67,13 @@ impl Reading {
     }
 
     /// Bytes so far.
+    #[must_use]
     pub fn taken(&self) -> usize {
         self.taken
     }
 
     /// The first byte that is not what it has to be, or one too many.
+    #[must_use]
     pub fn wrong(&self) -> Option<String> {
         let Content { length, .. } = self.content;
         let more = || (self.taken > length).then(|| format!("{} bytes of {length}", self.taken));
