@@ -342,9 +342,9 @@ pub fn turn(wait: Wait) -> io::Result<()> {
                 next.map(|next| next.since(timer::now()))
             }
         };
+        driver.turns.set(driver.turns.get().wrapping_add(1));
         driver.take_events(limit)?;
-        driver.fire_timers();
-        Ok(())
+        driver.fire_timers()
     })
 }
 
@@ -353,8 +353,9 @@ pub fn turn(wait: Wait) -> io::Result<()> {
 pub(crate) fn turn_for(attendant: &Waker) -> io::Result<Option<Moment>> {
     DRIVER.with(|driver| {
         driver.attendant.replace(Some(attendant.clone()));
+        driver.turns.set(driver.turns.get().wrapping_add(1));
         while driver.take_events(Some(Duration::ZERO))? == EVENTS_MAX {}
-        driver.fire_timers();
+        driver.fire_timers()?;
         let next = driver.timers.borrow().next();
         Ok(next)
     })
@@ -368,7 +369,6 @@ pub(crate) fn descriptor() -> io::Result<OwnedFd> {
 impl Driver {
     /// Takes what the kernel has, once; says how much that was.
     fn take_events(&self, limit: Option<Duration>) -> io::Result<usize> {
-        self.turns.set(self.turns.get().wrapping_add(1));
         let limit = limit.map(|limit| Timespec {
             tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX).min(FAR_SECONDS),
             tv_nsec: limit.subsec_nanos().into(),
@@ -415,11 +415,24 @@ impl Driver {
         }
     }
 
-    fn fire_timers(&self) {
-        let mut timers = self.timers.borrow_mut();
-        if timers.next().is_some() {
-            timers.fire(timer::now());
+    /// Fires what is due. A thread that did not run for a while, because its process was stopped or
+    /// its machine was busy, finds deadlines passed and events waiting, and what came meanwhile has
+    /// come in time: the events of before a moment are taken before that moment's deadlines fire.
+    fn fire_timers(&self) -> io::Result<()> {
+        let Some(next) = self.timers.borrow().next() else { return Ok(()) };
+        let now = timer::now();
+        if next > now {
+            return Ok(());
         }
+        // Each round takes what the one before has left; no socket is told of twice in between.
+        let rounds = 1 + self.slots.borrow().all.len() / EVENTS_MAX;
+        for _ in 0..rounds {
+            if self.take_events(Some(Duration::ZERO))? < EVENTS_MAX {
+                break;
+            }
+        }
+        self.timers.borrow_mut().fire(now);
+        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod access_log;
 mod admin;
+mod adversity;
 mod bench;
 mod bodies;
 mod commands;
