@@ -2,6 +2,7 @@
 //! against. Also the trace, which is the same for the same seed.
 
 use super::end::Framing;
+use super::world::BUFFER_BYTES;
 use gatehouse_core::moment::Moment;
 use gatehouse_wire::timer::now;
 use std::collections::BTreeMap;
@@ -57,6 +58,8 @@ pub struct Ledger {
     pub held: usize,
     /// What the access log says.
     pub log: String,
+    /// Whether a plan has had bodies read before an endpoint is asked.
+    pub buffers: bool,
     /// How often each thing happened: a storm that never rains proves nothing.
     pub events: BTreeMap<&'static str, u64>,
     pub violations: Vec<String>,
@@ -101,9 +104,10 @@ impl Ledger {
 }
 
 impl Asked {
-    /// Whether it may be sent twice.
-    pub fn is_repeatable(&self) -> bool {
-        self.body.unwrap_or(0) == 0 && self.method != "POST" && self.method != "PATCH"
+    /// Whether it may be sent twice, where bodies may or may not be read before it is sent.
+    pub fn is_repeatable(&self, buffers: bool) -> bool {
+        let most = if buffers { BUFFER_BYTES as usize } else { 0 };
+        self.body.unwrap_or(0) <= most && self.method != "POST"
     }
 }
 

@@ -244,7 +244,7 @@ impl Line<'_> {
             ledger.violate(format!("{}: r{number} came as {head:?}: {asked:?}", self.name));
             return None;
         }
-        if asked.given > 1 && !asked.is_repeatable() {
+        if asked.given > 1 && !asked.is_repeatable(ledger.buffers) {
             ledger.violate(format!("r{number} was sent twice, and may not be: {asked:?}"));
         }
         Some(number)

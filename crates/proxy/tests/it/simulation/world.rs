@@ -10,6 +10,7 @@ use gatehouse_core::plan::{
     Keepalive, ListenerPlan, LogFormat, PathMode, Plan, PlanParts, Retry, RetryStatuses, Ring,
     RoutePlan, Target, Timeouts, Transport, UpstreamId, UpstreamPlan,
 };
+use gatehouse_core::queue::{Priority, QueueRule};
 use gatehouse_core::route::{ListenerSet, PathRule, Rewrite, RouteRule};
 use gatehouse_core::vitals::{EndpointVitals, UpstreamVitals};
 use gatehouse_proxy::gate::memory::MemoryGate;
@@ -20,6 +21,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
+
+/// Bytes of a body that some plans have read before an endpoint is asked; such a request may be
+/// sent twice.
+pub const BUFFER_BYTES: u32 = 16 * 1024;
 
 /// Origins of a world at most.
 pub const ORIGINS_MAX: u8 = 4;
@@ -183,8 +188,8 @@ fn endpoint(index: u8, vitals: &Arc<EndpointVitals>) -> Endpoint {
 pub struct Changed {
     keepalive: Keepalive,
     retry: Retry,
-    total: Option<Duration>,
-    edits: Edits,
+    buffer_bytes_max: u32,
+    queue: Option<QueueRule>,
 }
 
 impl Changed {
@@ -202,7 +207,13 @@ impl Changed {
             backoff: dice.pick(&[Duration::ZERO, Duration::from_millis(25)]),
             ..Retry::default()
         };
-        Changed { keepalive, retry, total: None, edits: Edits::default() }
+        let waits = |waiting_max| QueueRule { waiting_max, timeout: Duration::from_secs(1) };
+        Changed {
+            keepalive,
+            retry,
+            buffer_bytes_max: dice.pick(&[0, 0, BUFFER_BYTES]),
+            queue: dice.pick(&[None, Some(waits(1)), Some(waits(100))]),
+        }
     }
 }
 
@@ -230,9 +241,11 @@ fn plan(origins: u8, changed: &Changed) -> Plan {
     let forward = Action::Forward(Forward {
         target: Target::One(UpstreamId(0)),
         rewrite: Rewrite::Keep,
-        request_edits: changed.edits.clone(),
+        request_edits: Edits::default(),
+        buffer_bytes_max: changed.buffer_bytes_max,
+        deadline_field: None,
         timeouts: Timeouts {
-            total: changed.total,
+            total: None,
             connect: Duration::from_millis(500),
             first_byte: Duration::from_secs(3),
             idle: Duration::from_secs(3),
@@ -265,10 +278,12 @@ fn plan(origins: u8, changed: &Changed) -> Plan {
             action: forward,
             response_edits: Edits::default(),
             body_bytes_max: None,
+            priority: Priority::default(),
         }],
         upstreams: vec![UpstreamPlan {
             retry: changed.retry,
             keepalive: changed.keepalive,
+            queue: changed.queue,
             ..UpstreamPlan::of("origins", specs.collect())
         }],
         drain: Duration::from_secs(10),
@@ -304,6 +319,7 @@ fn reload(world: &World, dice: &mut Dice) {
         1 => {
             let changed = Changed::some(dice);
             ledger.note("reload", || format!("{changed:?}"));
+            ledger.buffers |= changed.buffer_bytes_max > 0;
             let plan = plan(world.sites.len() as u8, &changed);
             world.gate.publish(plan, vec![Arc::new(some_endpoints(world, dice))]);
         }
