@@ -147,6 +147,16 @@ fn a_call_that_a_server_has_no_time_for_is_made_elsewhere_where_that_is_asked_fo
     }
 }
 
+/// GOAWAY, as real servers send it (RFC 9113 section 6.8): what is under way ends there, what comes
+/// goes elsewhere, and nobody notices.
+#[test]
+fn connections_that_servers_end_politely_fail_no_call() {
+    let server = Server::start("aging");
+    let gateway = gateway(&[&server], "retry = { attempts = 0 }\n");
+    let shown = said(&["codes", &gateway.listener("web").to_string(), "4000"]);
+    assert_eq!(shown, "OK 4000\n");
+}
+
 /// gRPC-Web over HTTP/1.1, as a browser writes it, binary and as text; the servers speak gRPC.
 #[test]
 fn browsers_calls_are_translated_in_both_encodings() {

@@ -8,7 +8,8 @@ killed ADDRESS      makes calls until told to stop by a line on its input; print
 web ADDRESS         makes calls of gRPC-Web, both encodings; prints what it has shown, a line each
 
 A server whose name begins with "busy" answers every call of Name with UNAVAILABLE, one whose name
-has "sick" in it says that it is not serving.
+has "sick" in it says that it is not serving, and one whose name begins with "aging" ends each
+connection politely after a tenth of a second.
 """
 
 import base64
@@ -89,7 +90,9 @@ class Service(grpc.GenericRpcHandler):
 
 
 def serve(name):
-    server = grpc.server(futures.ThreadPoolExecutor(32), options=OPTIONS)
+    aging = [("grpc.max_connection_age_ms", 100), ("grpc.max_connection_age_grace_ms", 5000)]
+    options = OPTIONS + (aging if name.startswith("aging") else [])
+    server = grpc.server(futures.ThreadPoolExecutor(32), options=options)
     server.add_generic_rpc_handlers((Service(name),))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
@@ -181,7 +184,12 @@ def balance(address, count):
 
 def codes(address, count):
     calls = Calls(address)
-    codes = [code_of(lambda: calls.unary("Name")).name for _ in range(int(count))]
+    name = calls.path("unary_unary", "Name")
+    codes = []
+    # A few under way at once.
+    for at in range(0, int(count), 20):
+        asked = [name.future(b"") for _ in range(min(20, int(count) - at))]
+        codes += [code_of(one.result).name for one in asked]
     for code in sorted(set(codes)):
         print(code, codes.count(code), flush=True)
 
