@@ -312,6 +312,17 @@ fn a_length_that_is_not_the_bodys_ends_no_request() {
     }
 }
 
+/// The same where the head itself ends the request.
+#[test]
+fn a_length_without_any_body_is_no_request() {
+    for length in ["5", "1", "x"] {
+        with(Setup::default(), async |bench| {
+            let fields = ask("POST", "/", &[("content-length", length)]);
+            refused(&bench, 1, &[Frame::headers(1, &fields, flag::END_STREAM)]).await;
+        });
+    }
+}
+
 /// 8.1: "a HEADERS frame without the END_STREAM flag set after receiving the HEADERS frame that
 /// opens a request" is malformed, and trailers carry no pseudo-fields or framing.
 #[test]

@@ -97,6 +97,31 @@ fn an_answer_that_ends_with_its_head_ends_for_http_1_1_too() {
     });
 }
 
+/// Defect 4: what has no body may still say how long it would be.
+#[test]
+fn an_answer_that_has_no_body_keeps_the_length_it_tells() {
+    with(http2(), async |bench| {
+        let mut origin = bench.origin(1);
+        let mut client = Frames::open(&bench).await;
+        let mut at_origin = None;
+        for (stream, method, status) in [(1, "HEAD", "200"), (3, "GET", "304"), (5, "HEAD", "404")]
+        {
+            client.ask(stream, &ask(method, "/", &[])).await;
+            if at_origin.is_none() {
+                at_origin = Some(Frames::serve(origin.accept().await).await);
+            }
+            let at_origin = at_origin.as_mut().unwrap();
+            let (asked, ..) = at_origin.hear_request().await;
+            let head = [(":status", status), ("content-length", "5")];
+            at_origin.say(&Frame::headers(asked, &head, flag::END_STREAM)).await;
+            let heard = client.hear(stream).await;
+            assert_eq!((heard.status(), heard.body()), (status, ""), "{method}");
+            assert_eq!(heard.field("content-length"), Some("5"), "{method} {status}");
+            assert_eq!(heard.ended, Ended::Whole);
+        }
+    });
+}
+
 /// Defect 11: a new connection for each call, and one endpoint for ever.
 #[test]
 fn requests_share_a_connection_also_those_that_come_while_it_is_opened() {
