@@ -5,6 +5,7 @@ use crate::admin::{Admin, Shown};
 use crate::certificates::Prepared;
 use crate::config::{AccessTo, Loaded, Lowered};
 use crate::health;
+use crate::overload;
 use crate::registry::Registry;
 use crate::resolver::Resolver;
 use crate::steer::Steering;
@@ -149,6 +150,7 @@ impl Gateway {
         let started = SystemTime::now();
         let in_force = Settled::of(lowered, prepared);
         let workers = in_force.workers.unwrap_or_else(cores);
+        overload::check(&in_force.plan, workers)?;
         let address = in_force.admin.map(|admin| admin.to_string());
         let taken = supervisor.take(&in_force.plan, address, workers.get())?;
         let admin = match (in_force.admin, taken.admin) {
@@ -204,6 +206,7 @@ impl Gateway {
             let signals = Signals::new()?;
             let seed = RandomState::new().hash_one(steering.shown.started);
             health::start(steering.registry.clone(), steering.gate.handle(), seed);
+            overload::start(steering.gate.handle(), steering.workers);
             ready();
             steering.supervisor.tell(Word::Ready);
             steering.steer(signals).await;

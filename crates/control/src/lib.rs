@@ -8,6 +8,8 @@ mod client_http2;
 pub mod config;
 pub mod gateway;
 mod health;
+pub mod memory_bound;
+pub mod overload;
 pub mod registry;
 pub mod resolver;
 mod same;

@@ -54,6 +54,8 @@ pub enum Kind {
     MethodNotAllowed,
     /// The rewrite of this path gives nothing that could be sent.
     RewriteInvalid,
+    /// The gateway is short of memory.
+    Overloaded,
     /// The upstream has no endpoint at all.
     NoEndpoint,
     /// The upstream has as many requests in flight as its breaker allows.
@@ -238,6 +240,13 @@ impl Kind {
             Kind::RewriteInvalid => {
                 facts(Gateway, 400, REQUEST, "rewrite-invalid", "the rewritten path cannot be sent")
             }
+            Kind::Overloaded => facts(
+                Gateway,
+                503,
+                "http_request_denied",
+                "overloaded",
+                "the gateway is short of memory",
+            ),
             Kind::NoEndpoint => facts(
                 Gateway,
                 503,

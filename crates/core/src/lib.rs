@@ -15,6 +15,7 @@ pub mod health;
 pub mod message;
 pub mod moment;
 pub mod outlier;
+pub mod overload;
 pub mod plan;
 pub mod queue;
 pub mod rate;

@@ -1,7 +1,8 @@
 //! Step 1, accept: listener -> socket, within the listener's limit.
 
+use crate::addresses::Counted;
 use crate::client::Client;
-use crate::door::{Door, Entrance, Until};
+use crate::door::{Door, Entrance, OverLimit, Until};
 use crate::proxied::{self, Caller};
 use crate::rooms;
 use crate::tcp;
@@ -38,7 +39,13 @@ pub(crate) async fn accept(worker: Rc<Worker>, mut listener: Listener, entrance:
             None => break,
             Some(Ok((stream, peer))) => {
                 worker.follow();
-                if let Some(open) = Open::new(&worker, entrance.door()) {
+                let open = Open::new(&worker, entrance.door());
+                let open = open.and_then(|open| match open.door.rules.announced {
+                    Announced::No => open.of(peer),
+                    // Whose it is, its PROXY header will say.
+                    Announced::ByProxyHeader => Some(open),
+                });
+                if let Some(open) = open {
                     meet(&worker, open, stream, peer);
                 }
             }
@@ -85,6 +92,7 @@ fn meet(worker: &Rc<Worker>, open: Open, stream: Stream, peer: Peer) {
 async fn greet(worker: Rc<Worker>, open: Open, mut stream: Stream, peer: Peer) {
     let told = proxied::caller(&worker, &open.door.rules, &mut stream, peer);
     let Ok(caller) = told.await else { return };
+    let Some(open) = open.of(caller.peer) else { return };
     begin(&worker, Client::new(&worker, stream, caller, open));
 }
 
@@ -104,6 +112,8 @@ fn begin(worker: &Rc<Worker>, client: Client) {
 pub(crate) struct Open {
     alive: Alive,
     pub door: Rc<Door>,
+    /// What it is counted under beside all others of its door.
+    address: Option<Counted>,
 }
 
 impl Open {
@@ -118,15 +128,39 @@ impl Open {
             worker.meters.refused.add(1);
             return None;
         }
+        if !worker.shared.load.try_enter() {
+            door.clients().fetch_sub(1, Relaxed);
+            worker.meters.refused.add(1);
+            return None;
+        }
         worker.meters.clients.add(1);
-        Some(Open { alive: Alive::new(worker), door })
+        Some(Open { alive: Alive::new(worker), door, address: None })
+    }
+
+    /// Counts it under its client's address too; `None` where that has as many as it may.
+    pub fn of(mut self, peer: Peer) -> Option<Open> {
+        if self.address.is_some() {
+            return Some(self);
+        }
+        match self.door.enter_address(peer) {
+            Ok(address) => {
+                self.address = address;
+                Some(self)
+            }
+            Err(OverLimit) => {
+                self.alive.worker().meters.refused.add(1);
+                None
+            }
+        }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         self.alive.worker().meters.clients.sub(1);
+        self.alive.worker().shared.load.leave();
         self.door.clients().fetch_sub(1, Relaxed);
+        self.address.into_iter().for_each(|counted| self.door.leave_address(counted));
     }
 }
 
@@ -143,6 +177,7 @@ pub(crate) async fn housekeeping(worker: Rc<Worker>) {
         // A worker without exchanges follows too, so that nothing old is held open by it.
         worker.follow();
         worker.look_after_doors();
+        worker.save();
         rounds += 1;
         if rounds.is_multiple_of(5) {
             worker.sweep(now());

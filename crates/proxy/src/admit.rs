@@ -5,6 +5,7 @@ use crate::route::Routed;
 use crate::worker::{UpstreamView, View, Worker};
 use gatehouse_core::failure::{Failure, Kind, Step};
 use gatehouse_core::message::{BodyLength, RequestHead};
+use gatehouse_core::overload::Pressure;
 use gatehouse_core::plan::{
     Action, Forward, RoutePlan, Speaks, TemplateFacts, UpstreamId, UpstreamPlan,
 };
@@ -79,6 +80,20 @@ pub(crate) struct Own<'v> {
     pub location: bool,
 }
 
+/// Refuses what is not important enough while memory is short.
+fn turn_away(worker: &Worker, route: &RoutePlan) -> Result<(), Failure> {
+    let pressure = worker.shared.load.pressure();
+    if pressure == Pressure::None {
+        return Ok(());
+    }
+    worker.buffers.save(true);
+    if !pressure.sheds(route.priority) {
+        return Ok(());
+    }
+    worker.meters.shed.add(1);
+    Err(Failure::new(Step::Admit, Kind::Overloaded))
+}
+
 /// Applies the route's policies.
 pub(crate) fn admit<'v>(
     worker: &Worker,
@@ -95,6 +110,7 @@ pub(crate) fn admit<'v>(
     }
     let (status, location) = match &route.action {
         Action::Forward(forward) => {
+            turn_away(worker, route)?;
             let upstream = forward.target.choose(&mut worker.chance.borrow_mut());
             let view = routed.view();
             return Ok(Decision::Forward(Admitted { view, route, forward, upstream }));

@@ -4,11 +4,13 @@
 //! connection keeps the rules it came in by; its requests are asked of the plan of now, in which
 //! the listener has its place of now; and where it has none any more, of the last one that had it.
 
+use crate::addresses::{Addresses, Counted};
 use crate::worker::{View, Worker};
 use gatehouse_core::moment::Moment;
 use gatehouse_core::plan::{ListenerId, ListenerPlan};
 use gatehouse_core::rate::RateCell;
 use gatehouse_core::vitals::Padded;
+use gatehouse_wire::Peer;
 use gatehouse_wire::timer::now;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
@@ -34,6 +36,8 @@ struct Counts {
     clients: Padded<AtomicU32>,
     /// Connections taken lately.
     rate: Padded<RateCell>,
+    /// Connections open, by address.
+    addresses: Addresses,
 }
 
 impl Seat {
@@ -41,6 +45,10 @@ impl Seat {
         Seat { number, counts: Arc::default() }
     }
 }
+
+/// A client has as many connections open as it may.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OverLimit;
 
 /// Whether connections may go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +83,26 @@ impl Door {
     pub fn within_rate(&self) -> bool {
         let cell = &self.seat.counts.rate.0;
         self.rules.limits.connection_rate.is_none_or(|rate| cell.take(&rate, now()))
+    }
+
+    /// Counts a connection of this client's in, where the listener counts them; an error where it
+    /// has as many as it may.
+    pub fn enter_address(&self, peer: Peer) -> Result<Option<Counted>, OverLimit> {
+        let Some(most) = self.rules.limits.address_connections_max else { return Ok(None) };
+        let Peer::Ip(address) = peer else { return Ok(None) };
+        if self.rules.trusts(address.ip()) {
+            return Ok(None);
+        }
+        let counted = Counted::of(address.ip());
+        match self.seat.counts.addresses.try_enter(counted, most) {
+            true => Ok(Some(counted)),
+            false => Err(OverLimit),
+        }
+    }
+
+    /// Counts it out.
+    pub fn leave_address(&self, counted: Counted) {
+        self.seat.counts.addresses.leave(counted);
     }
 
     /// Its place in [`Door::view`].

@@ -15,6 +15,7 @@ use crate::tasks::spawn_service;
 use crate::worker::{Current, Shared, Worker};
 use gatehouse_core::address::Bind;
 use gatehouse_core::endpoints::Endpoints;
+use gatehouse_core::overload::{Ceilings, Pressure};
 use gatehouse_core::plan::{Plan, UpstreamId};
 use gatehouse_wire::driver::bell;
 use gatehouse_wire::net::Bound;
@@ -239,6 +240,26 @@ pub struct Handle {
 }
 
 impl Handle {
+    /// Says how short of memory the process is.
+    pub fn set_pressure(&self, pressure: Pressure) {
+        self.shared.load.set_pressure(pressure);
+    }
+
+    /// Says how many client connections may be open at once, over all listeners.
+    pub fn set_clients_max(&self, most: u32) {
+        self.shared.load.set_clients_max(most);
+    }
+
+    /// What an operator says that the process may use.
+    pub fn ceilings(&self) -> Ceilings {
+        self.shared.current().plan.ceilings
+    }
+
+    /// How short of memory the process is said to be.
+    pub fn pressure(&self) -> Pressure {
+        self.shared.load.pressure()
+    }
+
     /// Puts new credentials in place of those of `plan`, unless another plan has come since.
     /// Connections that are open keep what they were made with.
     pub fn set_credentials(&self, plan: &Arc<Plan>, credentials: Arc<Credentials>) -> Followed {

@@ -4,6 +4,7 @@
 //! to this crate through [`gate::Gate`]: `publish`, `set_endpoints`, `observe`.
 
 mod accept;
+mod addresses;
 mod admit;
 mod attempts;
 mod buffer;
@@ -20,6 +21,7 @@ pub mod handshake;
 mod hop;
 mod lease;
 mod line;
+mod load;
 pub mod log;
 pub mod meters;
 mod own;

@@ -86,6 +86,8 @@ pub struct WorkerMeters {
     pub accepted: Count,
     /// Connections refused because of a limit.
     pub refused: Count,
+    /// Requests turned away because memory is short.
+    pub shed: Count,
     /// Connections closed because no trusted proxy said whose they are.
     pub proxy_headers_refused: Count,
     /// Accepts that failed.

@@ -37,6 +37,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, open: Open, mut stream: Stream, pe
     let started = now();
     let told = proxied::caller(&worker, &open.door.rules, &mut stream, peer);
     let Ok(caller) = told.await else { return };
+    let Some(open) = open.of(caller.peer) else { return };
     let mut client = Client::new(&worker, stream, caller, open);
     if handshake(&worker, &mut client).await.is_none() {
         return;

@@ -4,6 +4,7 @@ use crate::buffer::Whole;
 use crate::credentials::Credentials;
 use crate::date::Calendar;
 use crate::door::{Doors, Seat};
+use crate::load::Load;
 use crate::log::LogSource;
 use crate::meters::{NO_ROUTE, RouteMeter, WorkerMeters};
 use crate::parking::Parking;
@@ -16,6 +17,7 @@ use gatehouse_core::chance::Chance;
 use gatehouse_core::endpoints::{Endpoint, Endpoints, Standing};
 use gatehouse_core::message::{RequestHead, ResponseHead};
 use gatehouse_core::moment::Moment;
+use gatehouse_core::overload::Pressure;
 use gatehouse_core::plan::{Keepalive, Plan, RouteId, UpstreamId, UpstreamPlan};
 use gatehouse_core::route::RewriteScratch;
 use gatehouse_core::vitals::EndpointVitals;
@@ -51,13 +53,15 @@ pub(crate) struct Shared {
     current: Mutex<Current>,
     generation: AtomicU64,
     arrivals: Mutex<Vec<Arrival>>,
+    pub load: Load,
     pub net: Net,
 }
 
 impl Shared {
     pub fn new(current: Current, arrivals: Vec<Arrival>, net: Net) -> Shared {
         let (current, arrivals) = (Mutex::new(current), Mutex::new(arrivals));
-        Shared { current, generation: AtomicU64::new(1), arrivals, net }
+        let (generation, load) = (AtomicU64::new(1), Load::default());
+        Shared { current, generation, arrivals, load, net }
     }
 
     /// Puts down sockets for the workers they are for.
@@ -309,6 +313,16 @@ impl Worker {
     pub fn drop_idle(&self) {
         self.pipes.clear();
         self.view.borrow().upstreams.iter().flat_map(|up| &up.pools).for_each(|pool| pool.clear());
+    }
+
+    /// Gives back what is kept for later, and grows no buffer, while memory is short.
+    pub fn save(&self) {
+        let short = self.shared.load.pressure() > Pressure::None;
+        self.buffers.save(short);
+        if short {
+            self.desks.borrow_mut().clear();
+            self.drop_idle();
+        }
     }
 
     /// Idle upstream connections kept.

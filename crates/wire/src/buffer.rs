@@ -1,7 +1,7 @@
 //! Pooled read buffers. An idle connection holds none.
 
 use crate::socket::Stream;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -25,8 +25,10 @@ pub struct Buffers {
     small: RefCell<Vec<Box<[u8]>>>,
     large: RefCell<Vec<Box<[u8]>>>,
     text: RefCell<Vec<Vec<u8>>>,
+    /// Whether memory is short: no buffer grows, and none is kept for later.
+    saves: Cell<bool>,
     #[cfg(feature = "memory")]
-    lent: std::cell::Cell<usize>,
+    lent: Cell<usize>,
 }
 
 impl Buffers {
@@ -52,8 +54,19 @@ impl Buffers {
             (&self.large, KEPT_LARGE_MAX)
         };
         let mut kept = kept.borrow_mut();
-        if kept.len() < most {
+        if kept.len() < most && !self.saves.get() {
             kept.push(buffer);
+        }
+    }
+
+    /// Says whether memory is short. While it is, no body earns a large buffer, and what is given
+    /// back is not kept.
+    pub fn save(&self, saves: bool) {
+        self.saves.set(saves);
+        if saves {
+            self.small.take();
+            self.large.take();
+            self.text.take();
         }
     }
 
@@ -189,7 +202,7 @@ impl Inbox {
         cx: &mut Context<'_>,
         stream: &mut Stream,
     ) -> Poll<io::Result<usize>> {
-        let earned = self.full_reads >= FULL_READS;
+        let earned = self.full_reads >= FULL_READS && !self.pool.saves.get();
         // A buffer that is taken for nothing costs more than being told twice.
         ready!(stream.poll_read_ready(cx))?;
         if self.data.is_none() {

@@ -31,3 +31,4 @@ pub use attend::attend;
 pub use buffer::{Buffers, Inbox};
 pub use net::{DialError, Listener, Net, Peer};
 pub use socket::Stream;
+pub use sys::trim_memory;

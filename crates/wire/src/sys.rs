@@ -18,6 +18,15 @@ pub(crate) fn monotonic_nanos() -> u64 {
     (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
 }
 
+/// Has the allocator give the system back what it keeps for later, where it is glibc's.
+pub fn trim_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim takes its own locks, and moves nothing that is in use.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Has the tokio runtime of this thread tell when a descriptor is readable.
 ///
 /// # Errors

@@ -4,6 +4,7 @@
 //! most [`SERIES_MAX`] of each are shown; the rest are added up as `(other)`.
 
 use super::Shown;
+use crate::overload;
 use gatehouse_core::breaker::Gate;
 use gatehouse_core::endpoints::{Endpoint, Standing};
 use gatehouse_core::vitals::UpstreamVitals;
@@ -107,6 +108,25 @@ pub fn metrics(shown: &Shown) -> String {
         "counter",
         "Accepts that failed.",
         total(|worker| worker.accept_errors.get()),
+    );
+    single(
+        "requests_shed_total",
+        "counter",
+        "Requests turned away because memory was short.",
+        total(|worker| worker.shed.get()),
+    );
+    single(
+        "memory_pressure",
+        "gauge",
+        "0 where memory is not short, to 3 where every request is turned away.",
+        shown.handle.pressure() as u64,
+    );
+    single("memory_bytes", "gauge", "Memory of the process, files left out.", overload::used());
+    single(
+        "memory_ceiling_bytes",
+        "gauge",
+        "Memory towards which load is shed.",
+        overload::memory_ceiling(&seen.plan.ceilings),
     );
     single(
         "access_log_lines_lost_total",

@@ -18,6 +18,11 @@ pub(super) fn changed(old: &Settled, new: &Settled) -> Vec<String> {
     note("admin.bind", shown(old.admin, "none"), shown(*admin, "none"));
     let seconds = |plan: &gatehouse_core::plan::Plan| format!("{:?}", plan.drain);
     note("drain", seconds(&old.plan), seconds(plan));
+    let (was, is) = (old.plan.ceilings, plan.ceilings);
+    let of = |bytes: Option<u64>| shown(bytes, "what is allowed");
+    note("limits.memory", of(was.memory_bytes), of(is.memory_bytes));
+    let of = |count: Option<u32>| shown(count, "what descriptors are enough for");
+    note("limits.connections", of(was.connections), of(is.connections));
     note("log.access.to", target(&old.access_log), target(access_log));
     let format = |format: Option<LogFormat>| match format {
         None => "off".to_owned(),

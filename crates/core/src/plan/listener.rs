@@ -24,6 +24,9 @@ pub struct ClientLimits {
     pub streams_max: u32,
     /// Connections open at once; one more is closed as it comes.
     pub connections_max: u32,
+    /// The same of one address; an IPv6 client is its network of 64 bits. Trusted proxies are not
+    /// counted. `None` is no limit.
+    pub address_connections_max: Option<u32>,
     /// From accept to the end of a TLS handshake.
     pub tls_handshake_timeout: Duration,
     /// Connections taken in a time; one more is closed as it comes. `None` is no limit.
@@ -46,6 +49,7 @@ impl Default for ClientLimits {
             body_bytes_max: None,
             streams_max: 100,
             connections_max: 20_000,
+            address_connections_max: None,
             tls_handshake_timeout: Duration::from_secs(10),
             connection_rate: None,
             head_timeout: Duration::from_secs(10),

@@ -25,6 +25,7 @@ pub use upstream::{
     UpstreamId, UpstreamPlan,
 };
 
+use crate::overload::Ceilings;
 use crate::route::{ListenerSet, RouteRule, RouteTie, Router};
 use std::time::Duration;
 
@@ -43,6 +44,8 @@ pub struct PlanParts {
     pub drain: Duration,
     /// How an exchange is written to the access log; `None` writes none.
     pub access_log: Option<LogFormat>,
+    /// What the whole process may use.
+    pub ceilings: Ceilings,
 }
 
 /// How a line of the access log is written.
@@ -69,6 +72,8 @@ pub struct Plan {
     pub drain: Duration,
     /// How an exchange is written to the access log; `None` writes none.
     pub access_log: Option<LogFormat>,
+    /// What the whole process may use.
+    pub ceilings: Ceilings,
     /// Listeners of TCP whose routes ask for a host.
     named: ListenerSet,
 }
@@ -94,6 +99,7 @@ impl Plan {
             upstreams: parts.upstreams,
             drain: parts.drain,
             access_log: parts.access_log,
+            ceilings: parts.ceilings,
         })
     }
 

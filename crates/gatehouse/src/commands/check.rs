@@ -4,6 +4,7 @@ use super::{complain, count, exit_code, load, paint, say};
 use crate::cli::CheckArgs;
 use gatehouse_control::certificates::prepare;
 use gatehouse_control::config::{Json, Kind, Loaded, Lowered, Problem, problem_json, render};
+use gatehouse_control::memory_bound::{MemoryBound, memory_bound};
 use gatehouse_core::plan::{Action, Address, Balance, Bind, Plan, RouteId, Target, Transport};
 use gatehouse_core::route::{HostRule, PathRule, RouteRule};
 use std::collections::BTreeMap;
@@ -119,10 +120,35 @@ fn summary(loaded: &Loaded, lowered: &Lowered) -> String {
         let _ = writeln!(out, "  upstream {}: {endpoints}, {balance}", upstream.name);
     }
     more(plan.upstreams.len(), &mut out);
+    let bound = bound(lowered);
+    let _ = writeln!(
+        out,
+        "  memory: at most {} by these limits: {} of at most {} each, and the process",
+        size(bound.bytes),
+        count(bound.connections as usize, "connection"),
+        size(bound.connection_bytes),
+    );
+    if let Some(ceiling) = plan.ceilings.memory_bytes.filter(|most| *most < bound.bytes) {
+        let _ = writeln!(out, "  memory: load is shed before it uses {}", size(ceiling));
+    }
     if let Some(admin) = lowered.admin {
         let _ = writeln!(out, "  admin: {admin}");
     }
     out
+}
+
+/// The most memory that the limits imply.
+fn bound(lowered: &Lowered) -> MemoryBound {
+    let workers = lowered.workers.or_else(|| std::thread::available_parallelism().ok());
+    memory_bound(&lowered.plan, workers.map_or(1, std::num::NonZeroUsize::get))
+}
+
+/// Bytes as a person reads them, rounded up.
+fn size(bytes: u64) -> String {
+    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let fits = units.into_iter().find(|(_, shift)| bytes >> shift >= 10);
+    let (unit, shift) = fits.unwrap_or(("KiB", 10));
+    format!("{} {unit}", bytes.div_ceil(1 << shift))
 }
 
 fn more(all: usize, out: &mut String) {
@@ -203,6 +229,7 @@ fn json(loaded: &Loaded) -> Json {
             ("routes", count(plan.routes.len())),
             ("upstreams", count(plan.upstreams.len())),
             ("expectations", count(lowered.expects.len())),
+            ("memory-bound-bytes", Json::Count(bound(lowered).bytes)),
         ])
     });
     Json::object([

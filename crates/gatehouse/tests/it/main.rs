@@ -23,6 +23,7 @@ mod json;
 mod listeners;
 mod load;
 mod messages;
+mod overload;
 mod packaging;
 mod paths;
 mod proxied;

@@ -158,6 +158,7 @@ fn plan(access_log: bool) -> Option<Plan> {
         upstreams: vec![upstream],
         drain: Duration::from_secs(10),
         access_log: access_log.then_some(LogFormat::Json),
+        ceilings: gatehouse_core::overload::Ceilings::default(),
     };
     Plan::new(parts).ok()
 }

@@ -104,6 +104,12 @@ impl MemoryGate {
         });
     }
 
+    /// Says how short of memory the process is, and how many clients there may be.
+    pub fn set_load(&self, pressure: gatehouse_core::overload::Pressure, clients_max: u32) {
+        self.shared.load.set_pressure(pressure);
+        self.shared.load.set_clients_max(clients_max);
+    }
+
     /// Sends off the log lines written so far.
     pub fn flush_log(&self) {
         self.worker.flush_log();

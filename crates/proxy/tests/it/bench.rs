@@ -178,6 +178,7 @@ fn plan(setup: Setup) -> Plan {
         }],
         drain: Duration::from_secs(10),
         access_log: Some(LogFormat::Json),
+        ceilings: gatehouse_core::overload::Ceilings::default(),
     };
     if let Some((path, priority)) = setup.also {
         add_route(&mut parts, path, priority);

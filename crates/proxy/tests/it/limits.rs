@@ -3,7 +3,9 @@
 
 use crate::bench::{Setup, endpoints_at_most, with};
 use crate::talk::{field, get, ok, pass};
-use gatehouse_core::plan::ClientLimits;
+use gatehouse_core::overload::Pressure;
+use gatehouse_core::plan::{Cidr, ClientLimits};
+use gatehouse_core::queue::Priority;
 use std::time::Duration;
 
 fn status(head: &str) -> &str {
@@ -119,4 +121,86 @@ fn an_endpoint_at_its_cap_is_a_503_until_it_has_room() {
         bench.gate.set_endpoints(std::sync::Arc::clone(&bench.endpoints));
         bench.gate.drop_idle();
     });
+}
+
+#[test]
+fn no_more_connections_are_open_from_one_address_than_allowed() {
+    let limits = ClientLimits { address_connections_max: Some(2), ..ClientLimits::default() };
+    with(Setup { limits, ..Setup::default() }, async |bench| {
+        let mut clients: Vec<_> = (0..2).map(|_| bench.client()).collect();
+        pass(Duration::from_millis(1)).await;
+        let mut over = bench.client();
+        assert_eq!(over.hear_end().await, "");
+        assert_eq!(bench.gate.meters.refused.get(), 1);
+        clients.pop();
+        pass(Duration::from_millis(1)).await;
+        bench.serves(&mut bench.origin(1), &mut None, "/room-again").await;
+    });
+}
+
+#[test]
+fn trusted_proxies_may_have_more_connections_than_an_address() {
+    let limits = ClientLimits { address_connections_max: Some(1), ..ClientLimits::default() };
+    let trusted = vec![Cidr { address: [0, 0, 0, 0].into(), prefix: 0 }];
+    with(Setup { limits, trusted, ..Setup::default() }, async |bench| {
+        let _clients: Vec<_> = (0..5).map(|_| bench.client()).collect();
+        pass(Duration::from_millis(1)).await;
+        assert_eq!(bench.gate.meters.clients.get(), 5);
+    });
+}
+
+#[test]
+fn no_more_connections_are_open_than_the_process_may_have() {
+    with(Setup::default(), async |bench| {
+        bench.gate.set_load(Pressure::None, 2);
+        let mut clients: Vec<_> = (0..2).map(|_| bench.client()).collect();
+        pass(Duration::from_millis(1)).await;
+        assert_eq!(bench.client().hear_end().await, "");
+        clients.pop();
+        pass(Duration::from_millis(1)).await;
+        bench.serves(&mut bench.origin(1), &mut None, "/room-again").await;
+        bench.gate.set_load(Pressure::All, 9);
+        assert_eq!(bench.client().hear_end().await, "");
+    });
+}
+
+/// What is under way goes on; what comes is turned away, the least important first.
+#[test]
+fn requests_are_turned_away_by_their_priority_while_memory_is_short() {
+    for (priority, least) in [
+        (Priority::Low, Pressure::Low),
+        (Priority::Normal, Pressure::Normal),
+        (Priority::High, Pressure::All),
+    ] {
+        with(Setup { also: Some(("/also", priority)), ..Setup::default() }, async |bench| {
+            for pressure in Pressure::ALL {
+                bench.gate.set_load(Pressure::None, 9);
+                let mut running = bench.line();
+                running.client.say(get("/running")).await;
+                running.at_origin().await.hear_head().await;
+                let mut client = bench.client();
+                let mut frames = crate::h2::Frames::open(&bench).await;
+                pass(Duration::from_millis(1)).await;
+                bench.gate.set_load(pressure, 9);
+                let shed = pressure >= least;
+                running.at_origin().await.say(ok("done")).await;
+                assert_eq!(running.client.hear_message().await.1, "done");
+                client.say(get("/also")).await;
+                if shed {
+                    let (head, body) = client.hear_message().await;
+                    assert!(body.contains("the gateway is short of memory"), "{body}");
+                    let told = (status(&head), field(&head, "retry-after"));
+                    assert_eq!(told, ("503", Some("1")));
+                    let get = [(":method", "GET"), (":scheme", "http"), (":path", "/also")];
+                    let heard = frames.fetch(1, &[&get[..], &[(":authority", "a")]].concat()).await;
+                    assert_eq!((heard.status(), heard.field("retry-after")), ("503", Some("1")));
+                } else {
+                    running.at_origin().await.say(ok("served")).await;
+                    assert_eq!(client.hear_message().await.1, "served");
+                }
+                assert_eq!(bench.gate.meters.shed.get() > 0, shed);
+            }
+            bench.gate.drop_idle();
+        });
+    }
 }

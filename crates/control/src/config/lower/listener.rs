@@ -214,6 +214,7 @@ impl Lower<'_> {
             connection_rate: self.connection_rate(table),
             streams_max: table.count("streams").map_or(usual.streams_max, small),
             connections_max: table.count("connections").map_or(usual.connections_max, small),
+            address_connections_max: table.count("connections-per-address").map(small),
             tls_handshake_timeout: table
                 .duration("tls-handshake-timeout")
                 .unwrap_or(usual.tls_handshake_timeout),

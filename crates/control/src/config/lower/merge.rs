@@ -11,6 +11,7 @@ pub(super) struct Merged<'t> {
     pub(super) drain: Option<&'t Entry>,
     pub(super) admin: Option<&'t Entry>,
     pub(super) log: Option<&'t Entry>,
+    pub(super) limits: Option<&'t Entry>,
     pub(super) listeners: Vec<&'t Named>,
     pub(super) upstreams: Vec<&'t Named>,
     pub(super) routes: Vec<&'t Table>,
@@ -34,6 +35,7 @@ impl<'t> Merged<'t> {
             once(&mut merged.drain, tree.entry("drain"), report);
             once(&mut merged.admin, tree.entry("admin"), report);
             once(&mut merged.log, tree.entry("log"), report);
+            once(&mut merged.limits, tree.entry("limits"), report);
             merged.listeners.extend(tree.map("listeners"));
             merged.listeners_broken |= tree.is_broken("listeners");
             merged.upstreams_broken |= tree.is_broken("upstreams");

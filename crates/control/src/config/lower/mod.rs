@@ -106,6 +106,7 @@ pub(crate) fn lower(trees: &[Table], sources: &Sources, report: &mut Report) -> 
         upstreams: lower.upstream_plans,
         drain: settings.drain,
         access_log: settings.log_format,
+        ceilings: settings.ceilings,
     };
     match Plan::new(parts) {
         Ok(plan) => Some(Lowered {

@@ -5,6 +5,7 @@ use super::super::tree::{Entry, Table, Text};
 use super::Lower;
 use super::listener::port_missing;
 use super::merge::Merged;
+use gatehouse_core::overload::Ceilings;
 use gatehouse_core::plan::{Bind, LogFormat};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -32,6 +33,7 @@ pub(super) struct Settings {
     pub(super) admin: Option<SocketAddr>,
     pub(super) log_format: Option<LogFormat>,
     pub(super) access_log: AccessTo,
+    pub(super) ceilings: Ceilings,
 }
 
 impl Lower<'_> {
@@ -45,6 +47,8 @@ impl Lower<'_> {
             Some(super::super::tree::Value::Duration(duration)) => duration,
             _ => DRAIN,
         };
+        let limits = merged.limits.and_then(|entry| entry.item.table());
+        let connections = limits.and_then(|limits| limits.count("connections"));
         let admin = merged.admin.and_then(|entry| entry.item.table());
         let (log_format, access_log) =
             self.access_log(merged.log.and_then(|entry| entry.item.table()));
@@ -54,6 +58,10 @@ impl Lower<'_> {
             admin: admin.and_then(|admin| self.admin(admin)),
             log_format,
             access_log,
+            ceilings: Ceilings {
+                memory_bytes: limits.and_then(|limits| limits.bytes("memory")),
+                connections: connections.map(|most| u32::try_from(most).unwrap_or(u32::MAX)),
+            },
         }
     }
 

@@ -36,6 +36,12 @@ pub(crate) static ROOT: Section = Section {
              pattern finds is read in the order of its names, behind this file. A file may \
              stand in one place only.",
         ),
+        key(
+            "limits",
+            Shape::Table(&PROCESS_LIMITS),
+            "{ memory = \"512MiB\", connections = 10000 }",
+            "What the whole process may use.",
+        ),
         key("admin", Shape::Table(&ADMIN), "{ bind = \"127.0.0.1:9900\" }", "The admin interface."),
         key(
             "listeners",
@@ -66,6 +72,31 @@ pub(crate) static ROOT: Section = Section {
         ),
         later("policies", "Named policies that routes share."),
         later("register", "Announces this gateway, or a service beside it, to a registry."),
+    ],
+};
+
+static PROCESS_LIMITS: Section = Section {
+    noun: "the limits of the process",
+    heading: "[limits]",
+    doc: "What the whole process may use. Load is shed before it uses more: at 85 % of its memory \
+          requests of low `priority` are answered 503 with `Retry-After`, at 90 % those of normal \
+          priority too, at 95 % all, and no connection is taken.",
+    keys: &[
+        key(
+            "memory",
+            Shape::Bytes { min: 32 * MIB, max: 1_024 * GIB },
+            "\"512MiB\"",
+            "Memory of the process; the kernel's socket buffers are not counted.",
+        )
+        .otherwise("80 % of what its cgroup, or else the machine, allows"),
+        key(
+            "connections",
+            Shape::Count { min: 1, max: 10_000_000 },
+            "10000",
+            "Client connections open at once, over all listeners; one more is closed as it comes. \
+             Each needs two open files.",
+        )
+        .otherwise("as many as the limit on open files is enough for"),
     ],
 };
 
@@ -204,6 +235,15 @@ const LIMIT_KEYS: &[Key] = &[
         "Connections open at once; one more is closed as it comes.",
     )
     .default("20000"),
+    key(
+        "connections-per-address",
+        Shape::Count { min: 1, max: 1_000_000 },
+        "100",
+        "Connections open at once from one IPv4 address, or one IPv6 network of 64 bits; one more \
+         is closed as it comes. Trusted proxies are not counted, but whom they speak for with a \
+         PROXY header is.",
+    )
+    .otherwise("no limit"),
     key(
         "tls-handshake-timeout",
         duration(HOUR),

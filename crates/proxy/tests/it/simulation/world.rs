@@ -288,6 +288,7 @@ fn plan(origins: u8, changed: &Changed) -> Plan {
         }],
         drain: Duration::from_secs(10),
         access_log: Some(LogFormat::Json),
+        ceilings: gatehouse_core::overload::Ceilings::default(),
     };
     Plan::new(parts).expect("one route cannot tie")
 }

@@ -1,0 +1,97 @@
+//! The process stays within the memory it is given: it turns away what is more, the least important
+//! first, and within the bound that `gatehouse check` prints for its limits.
+
+use crate::front::{BINARY, LIMIT, ask_admin, get, refuse_to_start, request, routes, run};
+use gatehouse_rig::origin::Origin;
+use gatehouse_rig::process::{Gateway, Launch};
+use gatehouse_rig::script::Client;
+use gatehouse_rig::wait_until;
+
+const MIB: u64 = 1 << 20;
+
+/// A large answer that cannot be spliced past the gateway's own buffers.
+const LARGE: &str = "/chunked/50000000";
+
+fn config(limits: &str, listener: &str, origin: &Origin) -> String {
+    format!(
+        "workers = 2\n{limits}\n[admin]\nbind = \"127.0.0.1:0\"\n\
+         [log]\naccess = {{ format = \"off\" }}\n\
+         [listeners.web]\nbind = \"127.0.0.1:0\"\nlimits = {{ {listener} }}\n\
+         [[routes]]\nname = \"high\"\npath = \"/echo/*\"\npriority = \"high\"\nupstream = \"all\"\n{}",
+        routes(&[origin.address()])
+    )
+}
+
+/// Asks for something large, and reads no more of the answer than its head.
+fn reads_nothing(gateway: &Gateway) -> (Client, u16, Option<String>) {
+    let mut client = Client::connect(gateway.listener("web"));
+    let answer = client.send(request("GET", LARGE, "")).read_response_to_head();
+    let after = answer.head.field("retry-after").map(str::to_owned);
+    (client, answer.status, after)
+}
+
+fn metric(gateway: &Gateway, name: &str) -> u64 {
+    let text = ask_admin(gateway.admin(), "/metrics").text();
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("gatehouse_{name} ")));
+    line.and_then(|value| value.parse().ok()).expect("a metric")
+}
+
+#[test]
+fn requests_are_turned_away_before_memory_is_gone_and_taken_again_after() {
+    let origin = Origin::start("a").expect("a port");
+    let ceiling = 64 * MIB;
+    let gateway = Gateway::start(BINARY, &config("limits = { memory = \"64MiB\" }", "", &origin));
+    let (mut readers, mut shed) = (Vec::new(), 0);
+    while shed < 20 && readers.len() < 2_000 {
+        let (client, status, after) = reads_nothing(&gateway);
+        match status {
+            200 => readers.push(client),
+            503 => {
+                assert_eq!(after.as_deref(), Some("1"));
+                shed += 1;
+            }
+            other => panic!("status {other}"),
+        }
+    }
+    assert_eq!(shed, 20, "{} slow readers were too few", readers.len());
+    assert!(metric(&gateway, "requests_shed_total") >= 20);
+    assert_eq!(get(gateway.listener("web"), "/echo/1").status, 200, "what is important is served");
+    let most = gateway.resident_bytes_max();
+    // Pages of the program itself are resident too, and belong to its file.
+    assert!(most < ceiling + 16 * MIB, "{} MiB", most / MIB);
+    drop(readers);
+    wait_until(LIMIT, || metric(&gateway, "memory_pressure") == 0);
+    assert_eq!(get(gateway.listener("web"), "/bytes/1000").status, 200);
+}
+
+#[test]
+fn the_bound_that_check_prints_holds() {
+    const CONNECTIONS: usize = 100;
+    let origin = Origin::start("a").expect("a port");
+    let text = config("", &format!("connections = {CONNECTIONS}"), &origin);
+    let launch = Launch::new(BINARY, &text);
+    let gateway = launch.start();
+    let checked = run(&["check", "--json", "-c", "gatehouse.toml"], gateway.folder());
+    let checked = String::from_utf8(checked.stdout).expect("text");
+    let (_, rest) = checked.split_once("\"memory-bound-bytes\":").expect("a bound");
+    let digits: String = rest.trim_start().chars().take_while(char::is_ascii_digit).collect();
+    let bound: u64 = digits.parse().expect("a number");
+    assert!(bound < 400 * MIB, "{} MiB", bound / MIB);
+    let readers: Vec<_> = (0..CONNECTIONS).map(|_| reads_nothing(&gateway)).collect();
+    assert!(readers.iter().all(|(_, status, _)| *status == 200));
+    let mut more = Client::connect(gateway.listener("web"));
+    more.expect_close();
+    let most = gateway.resident_bytes_max();
+    assert!(most < bound, "{} MiB of {} MiB", most / MIB, bound / MIB);
+    // It is no bound on anything else: the readers do cost it a good part of that.
+    assert!(most > 30 * MIB, "{} MiB", most / MIB);
+}
+
+#[test]
+fn more_connections_than_descriptors_are_enough_for_are_refused_at_the_start() {
+    let origin = Origin::start("a").expect("a port");
+    let (code, said) = refuse_to_start(&config("limits = { connections = 10000000 }", "", &origin));
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("limits.connections = 10000000"), "{said}");
+    assert!(said.contains("the limit on open files is enough for"), "{said}");
+}
