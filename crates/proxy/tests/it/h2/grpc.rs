@@ -173,6 +173,7 @@ fn an_unavailable_endpoint_is_passed_over_where_that_is_asked_for() {
             }
             let expected = if asked_for { "0" } else { "14" };
             assert_eq!(client.hear(1).await.field("grpc-status"), Some(expected));
+            assert!(two.is_left_alone().await);
         });
     }
 }
