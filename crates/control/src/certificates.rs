@@ -3,15 +3,16 @@
 //!
 //! A key is never shown, and no fault repeats what a file holds.
 
+use crate::acme::placeholder;
 use crate::config::{
-    CertificateSpec, ClientCert, FileSpec, Kind, ListenerTls, Loaded, Place, Problem, Severity,
-    TlsSpecs, Trust, UpstreamTls,
+    AcmeSpec, CertificateSpec, ClientCert, FileSpec, Kind, ListenerTls, Loaded, Place, Problem,
+    Severity, TlsSpecs, Trust, UpstreamTls,
 };
 use gatehouse_core::plan::Plan;
 use gatehouse_proxy::credentials::Credentials;
 use gatehouse_wire::tls::{
-    Certificate, ClientAuth, ClientSide, ClientSpec, Identity, IdentityFault, Policy, Roots,
-    ServerEntry, ServerFault, ServerSide, Verify,
+    Certificate, ClientAuth, ClientSide, ClientSpec, Identity, IdentityFault, MinVersion, Policy,
+    Roots, ServerEntry, ServerFault, ServerSide, Verify,
 };
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
@@ -100,6 +101,7 @@ pub fn make(
     let mut maker = Maker { now, before, problems: Vec::new(), stamps: BTreeMap::new() };
     let mut credentials = Credentials::default();
     let mut prepared = Prepared::default();
+    specs.acme.iter().for_each(|order| maker.authority(&order.spec));
     for (spec, listener) in specs.listeners.iter().zip(&plan.listeners) {
         let side = spec.as_ref().and_then(|spec| maker.listener(&listener.name, spec));
         credentials.listeners.push(side.map(Arc::new));
@@ -168,6 +170,16 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
+    /// Looks whether an authority could be believed.
+    fn authority(&mut self, spec: &AcmeSpec) {
+        let Some(file) = &spec.roots else { return };
+        if let Some(pem) = self.read(file)
+            && let Err(fault) = Roots::from_pem(&pem)
+        {
+            self.fault(file, &fault);
+        }
+    }
+
     fn listener(&mut self, name: &str, spec: &ListenerTls) -> Option<ServerSide> {
         let mut entries = Vec::new();
         let mut places: Vec<&CertificateSpec> = Vec::new();
@@ -203,7 +215,10 @@ impl Maker<'_> {
     }
 
     fn entry(&mut self, spec: &CertificateSpec) -> Option<ServerEntry> {
-        let identity = self.identity(&spec.cert, &spec.key, spec.ocsp.as_ref());
+        let identity = match &spec.acme {
+            Some(name) => self.obtained(&spec.cert, name),
+            None => self.identity(&spec.cert, &spec.key, spec.ocsp.as_ref()),
+        };
         let client = match &spec.client {
             ClientCert::None => Some(ClientAuth::None),
             ClientCert::Optional(file) => self.issuers(file).map(ClientAuth::Optional),
@@ -258,6 +273,31 @@ impl Maker<'_> {
                 None
             }
         }
+    }
+
+    /// What ACME has obtained for a name, or one that signs itself until it has.
+    fn obtained(&mut self, file: &FileSpec, name: &str) -> Option<Identity> {
+        self.stamps.insert(file.path.clone(), Stamp::of(&file.path));
+        let found = match read(&file.path) {
+            Ok(pem) => Identity::from_pem(&pem, &pem, None).map_err(|fault| fault.to_string()),
+            // It will be there.
+            Err(_) if !file.path.exists() => Err(String::new()),
+            Err(why) => Err(why),
+        };
+        let why = match found {
+            Ok(identity) => return Some(identity),
+            Err(why) => why,
+        };
+        if !why.is_empty() {
+            let reason = format!("{}: {why}; {name} is asked for again", file.path.display());
+            self.problems.push(warning(file.place, reason));
+        }
+        let made = placeholder(name).map_err(|error| error.to_string());
+        let identity = made.and_then(|pem| {
+            let pem = pem.as_bytes();
+            Identity::from_pem(pem, pem, None).map_err(|fault| fault.to_string())
+        });
+        identity.map_err(|why| self.problems.push(error(file.place, format!("{name}: {why}")))).ok()
     }
 
     fn issuers(&mut self, file: &FileSpec) -> Option<Vec<Certificate<'static>>> {
@@ -362,6 +402,25 @@ impl Maker<'_> {
     fn read_quietly(&self, path: &Path) -> Option<Vec<u8>> {
         read(path).ok()
     }
+}
+
+/// A client's side that believes the system's roots, or those of a file, and speaks HTTP/1.1.
+///
+/// # Errors
+/// In words.
+pub(crate) fn client_side(roots: Option<&Path>) -> Result<ClientSide, String> {
+    let roots = match roots {
+        None => Roots::from_store(rustls_native_certs::load_native_certs().certs),
+        Some(path) => {
+            let said = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
+            let pem = read(path).map_err(|why| said(&why))?;
+            Roots::from_pem(&pem).map_err(|fault| said(&fault))?
+        }
+    };
+    let verify = Verify::By(roots);
+    let (identity, suites) = (None, Vec::new());
+    let spec = ClientSpec { verify, identity, min_version: MinVersion::default(), suites };
+    ClientSide::new(&spec, &[b"http/1.1"]).map_err(|fault| fault.to_string())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {

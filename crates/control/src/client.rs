@@ -104,9 +104,23 @@ pub async fn fetch(
     body_max: usize,
     most: Duration,
 ) -> Result<Answer, NoAnswer> {
+    let (head, body) = exchange(door, request.as_bytes(), body_max, most).await?;
+    Ok(Answer { status: head.status, body })
+}
+
+/// The same for any method but HEAD and CONNECT, a body included, with the answer's head.
+///
+/// # Errors
+/// [`NoAnswer`].
+pub async fn exchange(
+    door: &Door<'_>,
+    request: &[u8],
+    body_max: usize,
+    most: Duration,
+) -> Result<(ResponseHead, Vec<u8>), NoAnswer> {
     within(most, async {
         let mut stream = door.open().await?;
-        say(&mut stream, request.as_bytes()).await?;
+        say(&mut stream, request).await?;
         let mut inbox = Inbox::new(Buffers::new());
         read(&mut stream, &mut inbox, body_max).await
     })
@@ -116,7 +130,11 @@ pub async fn fetch(
 /// Interim answers before the answer.
 const INTERIM_MAX: usize = 8;
 
-async fn read(stream: &mut Stream, inbox: &mut Inbox, body_max: usize) -> Result<Answer, NoAnswer> {
+async fn read(
+    stream: &mut Stream,
+    inbox: &mut Inbox,
+    body_max: usize,
+) -> Result<(ResponseHead, Vec<u8>), NoAnswer> {
     let mut head = ResponseHead::default();
     for _ in 0..=INTERIM_MAX {
         let mut scanned = 0;
@@ -127,7 +145,7 @@ async fn read(stream: &mut Stream, inbox: &mut Inbox, body_max: usize) -> Result
             let mut decoder = Decoder::new(head.body);
             let mut body = Vec::new();
             poll_fn(|cx| poll_body(cx, stream, inbox, &mut decoder, body_max, &mut body)).await?;
-            return Ok(Answer { status: head.status, body });
+            return Ok((head, body));
         }
         inbox.release_if_empty();
     }

@@ -1,6 +1,7 @@
 //! A whole gateway: data plane, access log, admin interface, resolver, from a configuration.
 
 use crate::access_log::{AccessLog, Target};
+use crate::acme::Acme;
 use crate::admin::{Admin, Shown};
 use crate::certificates::Prepared;
 use crate::config::{AccessTo, Loaded, Lowered};
@@ -232,12 +233,15 @@ impl Gateway {
         if let Some(file) = file.filter(|file| file.follow == Follow::Changes) {
             watch(file.path, mailbox.clone(), &last_read);
         }
+        let mut acme = Acme::new(gate.handle(), RandomState::new().hash_one(started));
+        acme.follow(&in_force.tls.acme);
         let shown = Rc::new(Shown {
             handle: gate.handle(),
             listeners: RefCell::new(listeners.collect()),
             log_lines_lost: log.lost(),
             started,
             facts: Rc::clone(&facts),
+            acme: acme.seen(),
             mailbox: mailbox.clone(),
         });
         let resolver = Resolver::new(registry.clone(), gate.handle());
@@ -246,6 +250,7 @@ impl Gateway {
             log,
             registry,
             resolver,
+            acme,
             supervisor,
             admin: None,
             shown,

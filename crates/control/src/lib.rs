@@ -1,6 +1,7 @@
 //! Steers: configuration, reload, health, admin, metrics, access log.
 
 pub mod access_log;
+mod acme;
 pub mod admin;
 pub mod certificates;
 mod client;
@@ -10,6 +11,7 @@ pub mod gateway;
 mod health;
 pub mod memory_bound;
 pub mod overload;
+mod json_text;
 pub mod registry;
 pub mod resolver;
 mod same;

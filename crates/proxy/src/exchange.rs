@@ -39,6 +39,9 @@ async fn carry(
     read::read(worker, client, &mut heads.request, trace).await?;
     let view = client.door().view(worker);
     trace.view = Some(Rc::clone(&view));
+    if let Some(answer) = route::challenge(&view, &heads.request) {
+        return Ok(respond::challenge(worker, client, heads, answer, trace).await);
+    }
     let routed = route::route(&view, client, &heads.request, trace)?;
     let admitted = match admit::admit(worker, client, &heads.request, routed)? {
         admit::Decision::Forward(admitted) => admitted,

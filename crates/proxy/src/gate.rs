@@ -5,6 +5,7 @@
 pub mod memory;
 
 use crate::accept::{accept, housekeeping};
+use crate::challenges::Challenges;
 use crate::credentials::Credentials;
 use crate::door::AWAIT;
 use crate::log::{LogSink, LogSource, pair};
@@ -105,7 +106,7 @@ impl Gate {
         let mut sockets = Sockets::new(workers);
         let provided = sockets.provide(&plan, inherited)?;
         let (seats, arrivals) = sockets.adopt(&plan, provided);
-        let current = Current { plan, endpoints, credentials, seats };
+        let current = Current { plan, endpoints, credentials, seats, challenges: None };
         let shared = Arc::new(Shared::new(current, arrivals, Net::System));
         let (phase, watched) = watch::channel(Phase::Serving);
         let mut gate = Gate { shared, sockets, meters: vec![], threads: vec![], phase };
@@ -191,8 +192,10 @@ impl Gate {
         provided: Provided,
     ) {
         let (seats, arrivals) = self.sockets.adopt(&plan, provided);
-        let next = Current { plan, endpoints, credentials, seats };
-        self.shared.publish(|current| *current = next);
+        self.shared.publish(|current| {
+            let challenges = current.challenges.take();
+            *current = Current { plan, endpoints, credentials, seats, challenges };
+        });
         // Not before: a worker that does not know the listener yet would close its socket.
         self.shared.arrive(arrivals);
         // Workers that have nothing to do follow too.
@@ -271,6 +274,11 @@ impl Handle {
             }
         });
         followed
+    }
+
+    /// Says what an ACME server is told from now on, whatever plan comes meanwhile.
+    pub fn set_challenges(&self, challenges: Option<Arc<Challenges>>) {
+        self.shared.publish(|current| current.challenges = challenges);
     }
 
     /// Puts new endpoints in place of those of an upstream of `plan`, unless another plan has come

@@ -5,7 +5,7 @@ use crate::worker::Worker;
 use gatehouse_core::plan::{Carries, Transport};
 use gatehouse_wire::h2::Last;
 use gatehouse_wire::timer::now;
-use gatehouse_wire::tls::{HandshakeError, accept};
+use gatehouse_wire::tls::{Accepted, HandshakeError, accept};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -25,6 +25,9 @@ const PLAIN_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
 
 /// How long a client may take to read that.
 const PLAIN_HTTP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long the last bytes of a challenge may take.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What became of a handshake, in the order of the counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,11 +50,13 @@ pub enum HandshakeEnd {
     Alert,
     /// It took too long.
     Timeout,
+    /// It proved a name to an ACME server.
+    Challenge,
 }
 
 impl HandshakeEnd {
     /// All of them, in the order of the counters.
-    pub const ALL: [HandshakeEnd; 9] = [
+    pub const ALL: [HandshakeEnd; 10] = [
         HandshakeEnd::Full,
         HandshakeEnd::Resumed,
         HandshakeEnd::Closed,
@@ -61,6 +66,7 @@ impl HandshakeEnd {
         HandshakeEnd::Certificate,
         HandshakeEnd::Alert,
         HandshakeEnd::Timeout,
+        HandshakeEnd::Challenge,
     ];
 
     /// The word used in metrics.
@@ -75,6 +81,7 @@ impl HandshakeEnd {
             HandshakeEnd::Certificate => "certificate",
             HandshakeEnd::Alert => "alert",
             HandshakeEnd::Timeout => "timeout",
+            HandshakeEnd::Challenge => "challenge",
         }
     }
 
@@ -115,7 +122,8 @@ async fn shake(worker: &Worker, client: &mut Client) -> Option<Shaken> {
     let deadline = client.since.after(client.limits().tls_handshake_timeout);
     let outcome = {
         let (io, timer) = (&mut client.io, &mut client.timer);
-        let mut accepting = pin!(accept(&mut io.stream, side));
+        let challenges = view.challenges.as_ref().map(|challenges| &challenges.handshakes);
+        let mut accepting = pin!(accept(&mut io.stream, side, challenges));
         poll_fn(|cx| match accepting.as_mut().poll(cx) {
             Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
             Poll::Pending => timer.poll_until(cx, deadline).map(|()| None),
@@ -125,16 +133,19 @@ async fn shake(worker: &Worker, client: &mut Client) -> Option<Shaken> {
     let end = match &outcome {
         None => HandshakeEnd::Timeout,
         Some(Err(error)) => HandshakeEnd::of(error),
-        Some(Ok(())) if client.io.stream.tls().is_some_and(|facts| facts.resumed) => {
-            HandshakeEnd::Resumed
-        }
-        Some(Ok(())) => HandshakeEnd::Full,
+        Some(Ok(Accepted::Challenge)) => HandshakeEnd::Challenge,
+        Some(Ok(Accepted::Client)) => match client.io.stream.tls() {
+            Some(facts) if facts.resumed => HandshakeEnd::Resumed,
+            _ => HandshakeEnd::Full,
+        },
     };
     worker.meters.handshakes[end as usize].add(1);
     client.since = now();
     match end {
         HandshakeEnd::Full | HandshakeEnd::Resumed => return Some(Shaken(())),
         HandshakeEnd::PlainHttp if client.rules().carries == Carries::Http => explain(client).await,
+        // The authority has seen what it came for.
+        HandshakeEnd::Challenge => say_farewell(client).await,
         _ => {}
     }
     None
@@ -146,6 +157,17 @@ async fn explain(client: &mut Client) {
     if client.io.write(&mut client.timer, PLAIN_HTTP, Last::Yes, deadline).await == Wrote::All {
         drop(poll_fn(|cx| client.io.stream.poll_shutdown(cx)).await);
     }
+}
+
+/// Ends a connection with close_notify.
+async fn say_farewell(client: &mut Client) {
+    let deadline = now().after(FAREWELL_TIMEOUT);
+    let (io, timer) = (&mut client.io, &mut client.timer);
+    poll_fn(|cx| match io.stream.poll_shutdown(cx) {
+        Poll::Ready(_) => Poll::Ready(()),
+        Poll::Pending => timer.poll_until(cx, deadline),
+    })
+    .await;
 }
 
 #[cfg(test)]

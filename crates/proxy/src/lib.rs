@@ -8,6 +8,7 @@ mod addresses;
 mod admit;
 mod attempts;
 mod buffer;
+pub mod challenges;
 mod client;
 mod client_cert;
 pub mod credentials;

@@ -96,7 +96,7 @@ pub struct WorkerMeters {
     pub clients: Count,
     /// TLS handshakes of clients by what became of them, in the order of
     /// [`HandshakeEnd::ALL`](crate::handshake::HandshakeEnd::ALL).
-    pub handshakes: [Count; 9],
+    pub handshakes: [Count; 10],
     /// Exchanges running.
     pub in_flight: Count,
     /// Log lines that could not be written in time.

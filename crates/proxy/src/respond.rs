@@ -14,7 +14,7 @@ use crate::worker::{Desk, Heads, Worker};
 use gatehouse_core::failure::{Failure, Kind, Side, Step};
 use gatehouse_core::message::{BodyLength, Fields, Known, Method, ResponseHead, Version};
 use gatehouse_core::moment::Moment;
-use gatehouse_core::plan::Action;
+use gatehouse_core::plan::{Action, Edits};
 use gatehouse_wire::h1::Decoder;
 use gatehouse_wire::h1::encode::{self, Framing};
 use gatehouse_wire::h2::{H2Stream, Last, Unsendable};
@@ -338,13 +338,40 @@ pub(crate) async fn own(
         heads.answer.fields.append(b"Location", &location);
         worker.scratch.borrow_mut().text = location;
     }
+    trace.status = own.status;
+    give(worker, client, heads, Some(&route.response_edits), body, trace).await
+}
+
+/// Tells an ACME server what it asks for (RFC 8555 section 8.3).
+pub(crate) async fn challenge(
+    worker: &Worker,
+    client: &mut Client,
+    heads: &mut Heads,
+    answer: &str,
+    trace: &mut Trace,
+) -> After {
+    let content_type = "application/octet-stream";
+    let body = answer.as_bytes();
+    own::begin(worker, heads, &Content { status: 200, content_type, body });
+    trace.status = 200;
+    give(worker, client, heads, None, body, trace).await
+}
+
+/// Sends an answer that was begun, and says what becomes of the connection.
+async fn give(
+    worker: &Worker,
+    client: &mut Client,
+    heads: &mut Heads,
+    edits: Option<&Edits>,
+    body: &[u8],
+    trace: &mut Trace,
+) -> After {
     let mut text = worker.buffers.take_text();
     let unread = heads.request.body;
     let asked = !heads.request.keep_alive;
     let keep = heads.request.keep_alive && !client.door().is_leaving() && !client.io.has_ended();
     let ending = if keep { Ending::Keep } else { Ending::Close };
-    own::finish(heads, Some(&route.response_edits), ending, body, &mut text);
-    trace.status = own.status;
+    own::finish(heads, edits, ending, body, &mut text);
     let wrote = write_own(client, heads, &text, trace).await;
     trace.sent_bytes = body.len() as u64;
     worker.buffers.give_text(text);

@@ -25,6 +25,11 @@ impl<'v> Routed<'v> {
     }
 }
 
+/// What a request of an ACME server is answered with, which goes before all routes.
+pub(crate) fn challenge<'v>(view: &'v View, head: &RequestHead) -> Option<&'v str> {
+    view.challenges.as_ref()?.answer(head)
+}
+
 /// Finds the route.
 pub(crate) fn route<'v>(
     view: &'v View,

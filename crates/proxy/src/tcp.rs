@@ -149,7 +149,7 @@ async fn server_name(client: &mut Client) -> Result<Option<Box<str>>, Failure> {
             match reader.read(io.inbox.bytes()) {
                 Ok(Start::More) => {}
                 Ok(Start::NotTls) => return Poll::Ready(Ok(None)),
-                Ok(Start::Hello { name }) => return Poll::Ready(Ok(name.map(Box::from))),
+                Ok(Start::Hello { name, .. }) => return Poll::Ready(Ok(name.map(Box::from))),
                 Err(Malformed(why)) => {
                     return Poll::Ready(Err(failure(Kind::ClientHelloInvalid, why)));
                 }

@@ -1,6 +1,7 @@
 //! What one worker holds: its view of the plan, its pools, buffers, counters and chance.
 
 use crate::buffer::Whole;
+use crate::challenges::Challenges;
 use crate::credentials::Credentials;
 use crate::date::Calendar;
 use crate::door::{Doors, Seat};
@@ -45,6 +46,8 @@ pub(crate) struct Current {
     pub credentials: Arc<Credentials>,
     /// One for each listener of the plan.
     pub seats: Vec<Seat>,
+    /// What is said to an ACME server, while one asks.
+    pub challenges: Option<Arc<Challenges>>,
 }
 
 /// What all workers follow.
@@ -104,6 +107,8 @@ pub(crate) struct View {
     pub upstreams: Vec<Rc<UpstreamView>>,
     /// One for each listener of the plan.
     pub seats: Vec<Seat>,
+    /// What is said to an ACME server, while one asks.
+    pub challenges: Option<Arc<Challenges>>,
     meters: Vec<OnceCell<Arc<RouteMeter>>>,
     no_route: Arc<RouteMeter>,
 }
@@ -377,7 +382,7 @@ impl View {
     /// A view that keeps the pools of every endpoint that `before` had too: a pool follows the
     /// vitals that its connections are counted in, and what they were secured with.
     fn of(current: Current, worker: &WorkerMeters, before: &[Rc<UpstreamView>]) -> View {
-        let Current { plan, endpoints, credentials, seats } = current;
+        let Current { plan, endpoints, credentials, seats, challenges } = current;
         let unchanged: HashMap<*const Endpoints, &Rc<UpstreamView>> =
             before.iter().map(|view| (Arc::as_ptr(&view.endpoints), view)).collect();
         let mut pools: Option<HashMap<PoolKey, &Rc<Pool>>> = None;
@@ -407,7 +412,8 @@ impl View {
         });
         let upstreams = upstreams.collect();
         let meters = plan.routes.iter().map(|_| OnceCell::new()).collect();
-        View { upstreams, seats, meters, no_route: worker.route(NO_ROUTE), plan, credentials }
+        let no_route = worker.route(NO_ROUTE);
+        View { upstreams, seats, challenges, meters, no_route, plan, credentials }
     }
 }
 

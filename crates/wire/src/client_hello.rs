@@ -1,5 +1,5 @@
-//! The server name a TLS client asks for, read from its ClientHello without decrypting anything
-//! (RFC 8446 sections 4.1.2 and 5.1, RFC 6066 section 3).
+//! The server name a TLS client asks for, and the protocol it insists on, read from its ClientHello
+//! without decrypting anything (RFC 8446 sections 4.1.2 and 5.1, RFC 6066 section 3, RFC 7301).
 //!
 //! The bytes are only looked at: they stay where they are and are passed on as they came. What is
 //! read of them is bounded, in however many records they come.
@@ -15,6 +15,7 @@ const RECORD_PAYLOAD_MAX: usize = 1 << 14;
 const HANDSHAKE_RECORD: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 const SERVER_NAME: u16 = 0;
+const PROTOCOLS: u16 = 16;
 
 /// What the start of a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub enum Start<'a> {
     Hello {
         /// The host name it asks for, in lower case; `None` where it asks for none.
         name: Option<&'a str>,
+        /// The protocol it offers by ALPN, where it offers just one.
+        sole_protocol: Option<&'a [u8]>,
     },
 }
 
@@ -67,10 +70,10 @@ impl HelloReader {
         }
         let wanted = self.wanted().unwrap_or(0);
         let hello = self.message.get(4..wanted).unwrap_or(&[]);
-        let found = server_name(hello)?.map(str::to_ascii_lowercase);
-        let some = found.is_some();
-        self.name = found.unwrap_or_default();
-        Ok(Start::Hello { name: some.then_some(&self.name) })
+        let Extensions { name, sole_protocol } = extensions(hello)?;
+        let some = name.is_some();
+        self.name = name.map(str::to_ascii_lowercase).unwrap_or_default();
+        Ok(Start::Hello { name: some.then_some(&self.name), sole_protocol })
     }
 
     /// Bytes of the handshake message, once its header is there.
@@ -135,8 +138,15 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The server name of a ClientHello's body.
-fn server_name(body: &[u8]) -> Result<Option<&str>, Malformed> {
+/// What is read of a ClientHello.
+#[derive(Default)]
+struct Extensions<'a> {
+    name: Option<&'a str>,
+    sole_protocol: Option<&'a [u8]>,
+}
+
+/// The extensions of a ClientHello's body.
+fn extensions(body: &[u8]) -> Result<Extensions<'_>, Malformed> {
     let mut body = Reader(body);
     body.take(2 + 32)?;
     body.vector(1)?;
@@ -144,19 +154,33 @@ fn server_name(body: &[u8]) -> Result<Option<&str>, Malformed> {
     body.vector(1)?;
     if body.0.is_empty() {
         // TLS 1.2 without extensions.
-        return Ok(None);
+        return Ok(Extensions::default());
     }
     let mut extensions = body.vector(2)?;
     body.ended()?;
-    let mut name = None;
+    let mut found = Extensions::default();
     while !extensions.0.is_empty() {
         let kind = extensions.number(2)?;
         let content = extensions.vector(2)?;
-        if kind == usize::from(SERVER_NAME) && name.replace(host_name(content)?).is_some() {
+        if kind == usize::from(PROTOCOLS) {
+            // What is wrong with it is for whoever has to agree on one.
+            found.sole_protocol = sole_protocol(content).ok();
+        } else if kind == usize::from(SERVER_NAME)
+            && found.name.replace(host_name(content)?).is_some()
+        {
             return Err(Malformed("two server_name extensions"));
         }
     }
-    Ok(name)
+    Ok(found)
+}
+
+/// The one protocol of the extension.
+fn sole_protocol(mut content: Reader<'_>) -> Result<&[u8], Malformed> {
+    let mut list = content.vector(2)?;
+    content.ended()?;
+    let first = list.vector(1)?.0;
+    list.ended()?;
+    Ok(first)
 }
 
 /// The one host name of the extension; a list with another kind of name, or with two, has been

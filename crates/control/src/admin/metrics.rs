@@ -5,6 +5,7 @@
 
 use super::Shown;
 use crate::overload;
+use crate::acme;
 use gatehouse_core::breaker::Gate;
 use gatehouse_core::endpoints::{Endpoint, Standing};
 use gatehouse_core::vitals::UpstreamVitals;
@@ -136,6 +137,7 @@ pub fn metrics(shown: &Shown) -> String {
     );
     handshakes(&seen.workers, &mut out);
     shown.facts.borrow().metrics(&mut out);
+    acme::metrics(&shown.acme, &mut out);
     upstreams(&seen, &mut out);
     out
 }

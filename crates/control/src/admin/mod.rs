@@ -8,6 +8,7 @@ mod status;
 pub use metrics::metrics;
 pub use status::{Health, health, status};
 
+use crate::acme::Seen;
 use crate::steer::facts::Facts;
 use crate::steer::orders::{Answer, Mailbox, Order};
 use ask::{Ask, Denied};
@@ -53,6 +54,8 @@ pub struct Shown {
     /// When the process started.
     pub started: SystemTime,
     pub(crate) facts: Rc<RefCell<Facts>>,
+    /// Certificates that are asked for.
+    pub(crate) acme: Seen,
     pub(crate) mailbox: Mailbox,
 }
 

@@ -1,6 +1,7 @@
 //! `/status` as JSON, and `/healthz`, which tells the truth.
 
 use super::Shown;
+use crate::acme;
 use crate::config::Json;
 use gatehouse_core::address::{Address, Bind};
 use gatehouse_core::endpoints::Standing;
@@ -94,6 +95,7 @@ pub fn status(shown: &Shown) -> Json {
         ("requests_in_flight", total(|worker| worker.in_flight.get())),
         ("config", shown.facts.borrow().json()),
         ("listeners", Json::list(listeners)),
+        ("acme", acme::json(&shown.acme)),
         ("routes", routes(&seen)),
         ("upstreams", upstreams(&seen)),
     ])

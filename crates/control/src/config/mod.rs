@@ -35,7 +35,10 @@ pub use problem::{Kind, PROBLEMS_MAX, Problem, Related, Severity};
 pub use render::{Paint, problem_json, render};
 pub use schema::{json_schema, markdown};
 pub use source::{FileId, LineColumn, Place, Source, Sources};
-pub use tls::{CertificateSpec, ClientCert, FileSpec, ListenerTls, TlsSpecs, Trust, UpstreamTls};
+pub use tls::{
+    AcmeOrder, AcmeSpec, CertificateSpec, ClientCert, FileSpec, ListenerTls, Proof, TlsSpecs,
+    Trust, UpstreamTls,
+};
 pub(crate) use units::duration;
 
 use gatehouse_core::plan::Plan;
@@ -133,7 +136,7 @@ fn load_by(env: &dyn Env, read: impl FnOnce(&mut Reader<'_>)) -> Loaded {
     let (trees, includes): (Vec<Table>, Vec<PathBuf>) = (reader.trees, reader.includes);
     let lowered = match trees.is_empty() {
         true => None,
-        false => lower::lower(&trees, &sources, &mut report),
+        false => lower::lower(&trees, &sources, env, &mut report),
     };
     let (problems, left_out) = report.finish();
     Loaded { sources, problems, left_out, includes, lowered }

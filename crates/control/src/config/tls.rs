@@ -2,8 +2,10 @@
 //! configuration can be understood where its keys are not.
 
 use super::source::Place;
+use crate::acme::certificate_path;
 use gatehouse_wire::tls::MinVersion;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What is to be done with certificates, by the places of listeners and upstreams in the Plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,6 +14,8 @@ pub struct TlsSpecs {
     pub listeners: Vec<Option<ListenerTls>>,
     /// For each upstream, if one of its endpoints is under TLS.
     pub upstreams: Vec<Option<UpstreamTls>>,
+    /// What authorities are asked for.
+    pub acme: Vec<AcmeOrder>,
 }
 
 /// A file, and where it is asked for.
@@ -47,6 +51,47 @@ pub struct CertificateSpec {
     pub ciphers: Vec<&'static str>,
     /// What is asked of a client.
     pub client: ClientCert,
+    /// The name it is asked for by ACME, where it is: chain and key are one file then, which may
+    /// not be there yet.
+    pub acme: Option<Box<str>>,
+}
+
+/// An account at an authority, and where what it gives is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcmeSpec {
+    /// Who is told of trouble.
+    pub email: Box<str>,
+    /// The authority: its directory's URL.
+    pub directory: Box<str>,
+    /// Whose word is believed about who the authority is; the system's where there are none.
+    pub roots: Option<FileSpec>,
+    /// The folder of keys and certificates.
+    pub storage: PathBuf,
+    /// How names are proved, one after the other.
+    pub proofs: Vec<Proof>,
+}
+
+/// How a name is proved to an authority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// TLS-ALPN-01 (RFC 8737), on port 443.
+    TlsAlpn,
+    /// HTTP-01 (RFC 8555 section 8.3), on port 80.
+    Http,
+}
+
+/// What an authority is asked for: a certificate for each name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcmeOrder {
+    /// Who asks whom.
+    pub spec: Arc<AcmeSpec>,
+    /// The names, in lower case.
+    pub names: Vec<Box<str>>,
+}
+
+/// Where the certificate of a name is kept.
+pub(crate) fn certificate_of(spec: &AcmeSpec, name: &str) -> PathBuf {
+    certificate_path(&spec.storage, &spec.directory, name)
 }
 
 /// What is asked of a client's certificate.

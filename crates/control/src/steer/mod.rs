@@ -11,6 +11,7 @@ pub(crate) mod upgrade;
 pub(crate) mod watch;
 
 use crate::access_log::AccessLog;
+use crate::acme::Acme;
 use crate::admin::{Admin, Door, Shown};
 use crate::certificates::{Files, make};
 use crate::registry::{Duty, Named, Registry};
@@ -49,6 +50,7 @@ pub(crate) struct Steering {
     pub log: AccessLog,
     pub registry: Registry,
     pub resolver: Resolver,
+    pub acme: Acme,
     pub supervisor: Supervisor,
     /// The admin interface, while there is one.
     pub admin: Option<Door>,
@@ -145,6 +147,7 @@ impl Steering {
     fn terminate(&mut self) {
         // One that is starting ends too.
         self.starting = None;
+        self.acme.stop();
         let limit = if self.draining { Duration::ZERO } else { self.in_force.plan.drain };
         self.gate.drain(limit);
         self.supervisor.tell(Word::Stopping(limit));

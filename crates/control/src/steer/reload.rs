@@ -329,6 +329,7 @@ impl Steering {
         self.show_listeners();
         self.in_force = new;
         self.resolver.follow();
+        self.acme.follow(&self.in_force.tls.acme);
         Ok(())
     }
 }

@@ -111,6 +111,7 @@ impl Steering {
                 eprintln!("process {process} has taken over");
                 self.supervisor.tell(Word::Successor(process));
                 self.admin = None;
+                self.acme.stop();
                 self.gate.leave(self.in_force.plan.drain);
                 self.draining = true;
             }

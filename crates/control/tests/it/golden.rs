@@ -72,6 +72,9 @@ fn understood(lowered: &Lowered) -> String {
     for upstream in tls.upstreams.iter().flatten() {
         let _ = writeln!(out, "\n{upstream:#?}");
     }
+    for order in &tls.acme {
+        let _ = writeln!(out, "\n{order:#?}");
+    }
     for expect in &lowered.expects {
         let _ = writeln!(out, "\n{:#?}\n{:#?}", expect.question, expect.expected);
     }

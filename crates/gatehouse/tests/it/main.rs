@@ -1,6 +1,7 @@
 //! The binary from outside.
 
 mod access_log;
+mod acme;
 mod admin;
 mod adversity;
 mod bench;

@@ -30,7 +30,7 @@ impl MemoryGate {
     ) -> MemoryGate {
         let seats = (0..plan.listeners.len() as u32).map(Seat::new).collect();
         let (plan, credentials) = (Arc::new(plan), Arc::default());
-        let current = Current { plan, endpoints, credentials, seats };
+        let current = Current { plan, endpoints, credentials, seats, challenges: None };
         let shared = Arc::new(Shared::new(current, Vec::new(), Net::Memory(net.clone())));
         let meters: Arc<WorkerMeters> = Arc::default();
         let (source, log) = pair();

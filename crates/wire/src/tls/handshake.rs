@@ -1,5 +1,6 @@
 //! From a connected stream to one under TLS. Whoever calls bounds the time.
 
+use super::challenge::{ACME_PROTOCOL, Challenges};
 use super::client::{ClientSide, ServerId};
 use super::facts::Facts;
 use super::room::Room;
@@ -65,23 +66,41 @@ impl fmt::Display for HandshakeError {
     }
 }
 
+/// What an accepted handshake was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// The client may be served.
+    Client,
+    /// It proved a name to an ACME server (RFC 8737): nothing else is said on the connection.
+    Challenge,
+}
+
 /// The server's handshake: turns a stream into one under TLS where it stands. One that speaks
-/// HTTP in clear is left as it is.
+/// HTTP in clear is left as it is. Who asks for a name by the protocol of ACME's challenges is
+/// shown what `challenges` have for it.
 ///
 /// # Errors
 /// [`HandshakeError`]; the client has been told why as far as TLS has words for it.
-pub async fn accept(stream: &mut Stream, side: Arc<ServerSide>) -> Result<(), HandshakeError> {
+pub async fn accept(
+    stream: &mut Stream,
+    side: Arc<ServerSide>,
+    challenges: Option<&Challenges>,
+) -> Result<Accepted, HandshakeError> {
     let mut input = Room::default();
-    let name = read_name(stream, &mut input).await?;
+    let Asked { name, by_challenge } = read_name(stream, &mut input).await?;
     let (policy, config) = side.choose(name.as_deref());
-    let session = UnbufferedServerConnection::new(Arc::clone(config)).map_err(meaning)?;
+    let challenge = challenges.filter(|_| by_challenge);
+    let challenge = challenge.zip(name.as_deref()).and_then(|(all, name)| all.find(name));
+    let config = Arc::clone(challenge.unwrap_or(config));
+    let accepted = if challenge.is_some() { Accepted::Challenge } else { Accepted::Client };
+    let session = UnbufferedServerConnection::new(config).map_err(meaning)?;
     let socket = std::mem::replace(stream, Stream::Gone);
     let mut secured = TlsStream::new(socket, Session::Server(session), input);
     poll_fn(|cx| secured.poll_handshake(cx)).await.map_err(meaning)?;
     let facts = Facts::of(secured.session(), name, Some((Arc::clone(&side), policy)));
     secured.settle(facts);
     *stream = Stream::Tls(Box::new(secured));
-    Ok(())
+    Ok(accepted)
 }
 
 /// The client's handshake. Its last message leaves with what is written first, or once the stream
@@ -103,17 +122,24 @@ pub async fn connect(
     Ok(Stream::Tls(Box::new(stream)))
 }
 
+/// What a client asks for before anything is agreed on.
+struct Asked {
+    name: Option<Box<str>>,
+    /// Whether it speaks the protocol of ACME's challenges, and no other.
+    by_challenge: bool,
+}
+
 /// Reads until it is known which name the client asks for. It only chooses among configurations:
 /// rustls reads the same message again, and refuses what does not agree with the choice.
-async fn read_name(
-    socket: &mut Stream,
-    input: &mut Room,
-) -> Result<Option<Box<str>>, HandshakeError> {
+async fn read_name(socket: &mut Stream, input: &mut Room) -> Result<Asked, HandshakeError> {
     let mut reader = HelloReader::default();
     poll_fn(|cx| {
         loop {
             match reader.read(input.bytes()) {
-                Ok(Start::Hello { name }) => return Poll::Ready(Ok(name.map(Into::into))),
+                Ok(Start::Hello { name, sole_protocol }) => {
+                    let by_challenge = sole_protocol == Some(ACME_PROTOCOL);
+                    return Poll::Ready(Ok(Asked { name: name.map(Into::into), by_challenge }));
+                }
                 Ok(Start::NotTls) if speaks_http(input.bytes()) => {
                     return Poll::Ready(Err(HandshakeError::PlainHttp));
                 }
@@ -121,7 +147,7 @@ async fn read_name(
                     return Poll::Ready(Err(HandshakeError::Protocol("no record of TLS")));
                 }
                 // rustls finds the fault by itself, and tells the client.
-                Err(_) => return Poll::Ready(Ok(None)),
+                Err(_) => return Poll::Ready(Ok(Asked { name: None, by_challenge: false })),
                 Ok(Start::More) => {}
             }
             // The reader gives up well before more than one large room is asked for.

@@ -5,6 +5,7 @@
 //! rustls keeps the keys, the state machine and the record protection; the buffers are ours, so
 //! that an idle connection holds none.
 
+mod challenge;
 mod client;
 mod der;
 mod facts;
@@ -18,9 +19,10 @@ mod session;
 mod stream;
 mod suites;
 
+pub use challenge::{ACME_PROTOCOL, Challenges};
 pub use client::{ClientFault, ClientSide, ClientSpec, Roots, ServerId, Verify};
 pub use facts::Facts;
-pub use handshake::{HandshakeError, accept, connect};
+pub use handshake::{Accepted, HandshakeError, accept, connect};
 pub use identity::{Identity, IdentityFault};
 pub use names::covers;
 pub use peer::Peer;

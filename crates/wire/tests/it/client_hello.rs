@@ -25,7 +25,7 @@ fn read(bytes: &[u8]) -> Result<Option<Option<String>>, String> {
     match reader.read(bytes) {
         Ok(Start::More) => Err("more".to_owned()),
         Ok(Start::NotTls) => Ok(None),
-        Ok(Start::Hello { name }) => Ok(Some(name.map(str::to_owned))),
+        Ok(Start::Hello { name, .. }) => Ok(Some(name.map(str::to_owned))),
         Err(Malformed(why)) => Err(why.to_owned()),
     }
 }
@@ -70,7 +70,7 @@ fn the_name_a_real_client_asks_for_is_found_wherever_its_bytes_are_cut() {
         let mut last = None;
         for end in 0..=bytes.len() {
             last = match slow.read(&bytes[..end]).unwrap() {
-                Start::Hello { name } => Some(name.map(str::to_owned)),
+                Start::Hello { name, .. } => Some(name.map(str::to_owned)),
                 _ => None,
             };
         }
@@ -87,7 +87,11 @@ fn a_hello_in_many_records_is_the_same_hello() {
             for end in 0..cut.len() {
                 assert_eq!(slow.read(&cut[..end]), Ok(Start::More), "{size}: cut at {end}");
             }
-            assert_eq!(slow.read(&cut), Ok(Start::Hello { name }), "records of {size}");
+            assert_eq!(
+                slow.read(&cut),
+                Ok(Start::Hello { name, sole_protocol: None }),
+                "records of {size}"
+            );
         }
     }
 }
@@ -180,7 +184,7 @@ fn arbitrary_bytes_never_change_their_meaning_as_they_come() {
             let seen = match slow.read(&bytes[..end]) {
                 Ok(Start::More) => continue,
                 Ok(Start::NotTls) => Ok(None),
-                Ok(Start::Hello { name }) => Ok(Some(name.map(str::to_owned))),
+                Ok(Start::Hello { name, .. }) => Ok(Some(name.map(str::to_owned))),
                 Err(Malformed(why)) => Err(why.to_owned()),
             };
             assert_eq!(seen, at_once, "at {end} of {}", bytes.len());

@@ -116,7 +116,7 @@ pub(crate) fn shake(client: &ClientSide, name: &str, side: &Arc<ServerSide>) -> 
     };
     both(connected, async {
         let mut stream = Stream::Memory(far);
-        accept(&mut stream, Arc::clone(side)).await.map(|()| stream)
+        accept(&mut stream, Arc::clone(side), None).await.map(|_| stream)
     })
 }
 
@@ -248,7 +248,7 @@ fn a_socket_that_ends_without_close_notify_is_an_error_and_one_with_it_is_an_end
                 },
                 async {
                     let mut stream = Stream::Memory(middle_far);
-                    accept(&mut stream, Arc::clone(&side)).await.unwrap();
+                    accept(&mut stream, Arc::clone(&side), None).await.unwrap();
                     assert_eq!(read_some(&mut stream, 100).await.unwrap(), b"ask");
                     write(&mut stream, &[b"whole-looking"]).await.unwrap();
                     shut(&mut stream).await;

@@ -184,7 +184,7 @@ fn what_is_not_tls_ends_in_the_handshake() {
             poll_fn(|cx| near.poll_write_vectored(cx, &[IoSlice::new(text)])).await.unwrap();
             near.poll_shutdown(&mut Context::from_waker(Waker::noop())).is_ready();
             let mut far = Stream::Memory(far);
-            accept(&mut far, Arc::clone(&side)).await.unwrap_err().word()
+            accept(&mut far, Arc::clone(&side), None).await.unwrap_err().word()
         })
     };
     assert_eq!(said(b"GET / HTTP/1.1\r\n\r\n"), "plain-http");
@@ -209,7 +209,7 @@ fn recorded(side: &Arc<ServerSide>, client: &ClientSide) -> [Vec<u8>; 2] {
     };
     let answer = async {
         let mut stream = Stream::Memory(far);
-        accept(&mut stream, Arc::clone(side)).await.unwrap();
+        accept(&mut stream, Arc::clone(side), None).await.unwrap();
         read_some(&mut stream, 100).await.unwrap();
         write(&mut stream, &[b"answer"]).await.unwrap();
         poll_fn(|cx| stream.poll_shutdown(cx)).await.unwrap();
@@ -251,7 +251,7 @@ fn feed(bytes: &[u8], piece: usize, server: Option<&Arc<ServerSide>>, client: &C
     let id = ServerId::new("a.test").unwrap();
     let mut shaking: std::pin::Pin<Box<dyn Future<Output = Option<Stream>>>> = match server {
         Some(side) => Box::pin(async {
-            accept(&mut own, Arc::clone(side)).await.ok()?;
+            accept(&mut own, Arc::clone(side), None).await.ok()?;
             Some(own)
         }),
         None => Box::pin(async { connect(own, client, &id).await.ok() }),

@@ -3,6 +3,7 @@
 //! What only makes sense together is checked here: names, places where an option cannot apply,
 //! patterns, ties. Everything wrong is reported; a Plan comes out only where nothing is.
 
+mod acme;
 mod action;
 mod carried;
 mod edits;
@@ -25,6 +26,7 @@ mod warn;
 pub use expect::{Expect, Expected};
 pub use settings::AccessTo;
 
+use super::env::Env;
 use super::problem::{Kind, Problem, Report};
 use super::source::{Place, Sources};
 use super::tls::TlsSpecs;
@@ -50,6 +52,10 @@ pub(crate) struct Lower<'a> {
     upstream_plans: Vec<UpstreamPlan>,
     /// Which certificates listeners and upstreams need, in the order of their ids.
     tls: TlsSpecs,
+    /// What of it is asked for by ACME.
+    wanted: Vec<acme::Wanted>,
+    /// Where the service manager keeps state for the gateway.
+    state_folder: Option<String>,
     /// Each of `upstream_plans` as it was written.
     upstreams_written: Vec<Written>,
     /// Whether a route sends to the upstream of this id.
@@ -61,7 +67,12 @@ pub(crate) struct Lower<'a> {
 }
 
 /// Lowers the files of a configuration.
-pub(crate) fn lower(trees: &[Table], sources: &Sources, report: &mut Report) -> Option<Lowered> {
+pub(crate) fn lower(
+    trees: &[Table],
+    sources: &Sources,
+    env: &dyn Env,
+    report: &mut Report,
+) -> Option<Lowered> {
     let merged = Merged::of(trees, report);
     let mut lower = Lower {
         report,
@@ -73,6 +84,8 @@ pub(crate) fn lower(trees: &[Table], sources: &Sources, report: &mut Report) -> 
         tcp_listeners: ListenerSet::NONE,
         upstream_plans: Vec::new(),
         tls: TlsSpecs::default(),
+        wanted: Vec::new(),
+        state_folder: state_folder(env),
         upstreams_written: Vec::new(),
         upstream_used: Vec::new(),
         route_plans: Vec::new(),
@@ -82,6 +95,7 @@ pub(crate) fn lower(trees: &[Table], sources: &Sources, report: &mut Report) -> 
     let listeners = lower.listeners(&merged);
     lower.named_upstreams(&merged);
     lower.all_routes(&merged);
+    lower.acme_names(&listeners);
     lower.spoken();
     let expects = lower.expects(&merged);
     let settings = lower.settings(&merged);
@@ -124,6 +138,14 @@ pub(crate) fn lower(trees: &[Table], sources: &Sources, report: &mut Report) -> 
             None
         }
     }
+}
+
+/// The folder that systemd has made for the gateway's state (systemd.exec(5)), the first of
+/// several.
+fn state_folder(env: &dyn Env) -> Option<String> {
+    let folders = env.var("STATE_DIRECTORY")?;
+    let first = folders.split(':').next().unwrap_or_default();
+    first.starts_with('/').then(|| first.to_owned())
 }
 
 impl Lower<'_> {

@@ -36,7 +36,13 @@ impl Lower<'_> {
             let reason = format!("{} certificates; {CERTIFICATES_MAX} is the most", tables.len());
             self.error(Kind::BadValue, entry.item.place, reason);
         }
-        let certificates = tables.into_iter().filter_map(|table| self.certificate(table)).collect();
+        let mut certificates = Vec::new();
+        for table in tables {
+            match table.has("acme") {
+                true => self.acme_entry(table),
+                false => certificates.extend(self.certificate(table)),
+            }
+        }
         // A client of TCP may name a protocol that nobody here knows: that is not refused.
         let protocols = match (carries, versions) {
             (Carries::Tcp, _) => Vec::new(),
@@ -48,15 +54,32 @@ impl Lower<'_> {
     }
 
     fn certificate(&mut self, table: &Table) -> Option<CertificateSpec> {
-        let client = self.client_cert(table);
+        for (name, usual) in [("cert", "site.pem"), ("key", "site.key")] {
+            if !table.has(name) && !table.mistyped.contains(&name) {
+                let reason = format!("a certificate needs `{name}`");
+                let hint = format!("add `{name} = \"{usual}\"`, or write `acme` instead of files");
+                self.error_hint(Kind::Missing, table.place, reason, hint);
+            }
+        }
+        let (min_version, ciphers, client) = self.certificate_parts(table);
         Some(CertificateSpec {
             cert: self.file(table.text("cert")?)?,
             key: self.file(table.text("key")?)?,
             ocsp: table.text("ocsp").and_then(|text| self.file(text)),
-            min_version: min_version(table),
-            ciphers: self.ciphers(table),
+            min_version,
+            ciphers,
             client,
+            acme: None,
         })
+    }
+
+    /// What clients are held to, however the certificate comes.
+    pub(super) fn certificate_parts(
+        &mut self,
+        table: &Table,
+    ) -> (MinVersion, Vec<&'static str>, ClientCert) {
+        let client = self.client_cert(table);
+        (min_version(table), self.ciphers(table), client)
     }
 
     fn client_cert(&mut self, table: &Table) -> ClientCert {
@@ -76,7 +99,7 @@ impl Lower<'_> {
     }
 
     /// The path of a file, relative to the one it is asked for in.
-    fn file(&mut self, written: Text<'_>) -> Option<FileSpec> {
+    pub(super) fn file(&mut self, written: Text<'_>) -> Option<FileSpec> {
         let Text { text, place } = written;
         if text.is_empty() || text.contains('\0') {
             self.error(Kind::BadValue, place, "no name of a file");

@@ -1,6 +1,6 @@
 //! TLS: certificates of listeners, trust of upstreams.
 
-use super::{Key, Section, Shape, Word, key, later, text, word};
+use super::{Key, Section, Shape, Word, key, text, word};
 
 const MIN_VERSION: Key =
     key("min-version", Shape::Words(VERSIONS), "\"1.3\"", "The lowest version that is spoken.")
@@ -29,14 +29,14 @@ pub(super) static CERTIFICATE: Section = Section {
             "The certificate in PEM, those that lead to its issuer behind it. Its names decide \
              which clients it is shown to; `*.` in front of one stands for a single label.",
         )
-        .required(),
+        .otherwise("required where there is no `acme`"),
         key(
             "key",
             text("a file"),
             "\"site.key\"",
             "Its private key in PEM: PKCS#8, SEC1 or PKCS#1, without a passphrase.",
         )
-        .required(),
+        .otherwise("required where there is no `acme`"),
         key(
             "ocsp",
             text("a file"),
@@ -60,9 +60,76 @@ pub(super) static CERTIFICATE: Section = Section {
             "Whether a client may do without. One that is not good ends the handshake always.",
         )
         .otherwise("`\"required\"` where there is a `client-ca`"),
-        later("acme", "Certificates by ACME."),
+        key(
+            "acme",
+            Shape::Either(&[text("an e-mail address"), Shape::Table(&ACME)]),
+            "\"ops@example.com\"",
+            "Instead of files: a certificate for each exact host of the listener's routes, asked \
+             for and renewed by ACME (RFC 8555). The address, or a table. Writing it agrees to \
+             the authority's terms of service.",
+        ),
     ],
 };
+
+static ACME: Section = Section {
+    noun: "an ACME account",
+    heading: "acme = { … }",
+    doc: "Certificates by ACME. Each name has one of its own, with a key of ECDSA P-256, renewed \
+          in the last third of its life. The authority comes back to port 443 (`tls-alpn-01`) or 80 \
+          (`http-01`) of each name, where this gateway has to be. Until a name's first certificate \
+          is there, its clients are shown one that signs itself; while an authority is away, the \
+          last one.",
+    keys: &[
+        key(
+            "email",
+            text("an e-mail address"),
+            "\"ops@example.com\"",
+            "Whom the authority tells of trouble.",
+        )
+        .required(),
+        key(
+            "directory",
+            text("an https URL"),
+            "\"https://acme-staging-v02.api.letsencrypt.org/directory\"",
+            "The authority: where its directory is.",
+        )
+        .default("\"https://acme-v02.api.letsencrypt.org/directory\""),
+        key(
+            "roots",
+            text("a file"),
+            "\"internal-ca.pem\"",
+            "Who is believed about who the authority is, in PEM.",
+        )
+        .otherwise("the system's"),
+        key(
+            "names",
+            Shape::Many { of: &text("a host name") },
+            "[\"shop.example.com\"]",
+            "Which names certificates are asked for. No wildcards: those are proved by DNS alone.",
+        )
+        .otherwise("the exact hosts of the listener's routes"),
+        key(
+            "storage",
+            text("a folder"),
+            "\"/var/lib/gatehouse/acme\"",
+            "Where accounts, keys and certificates are kept, for nobody else to read. Processes \
+             that share it take turns.",
+        )
+        .otherwise("`acme` in `STATE_DIRECTORY` where systemd sets it, else beside this file"),
+        key(
+            "challenges",
+            Shape::Many { of: &Shape::Words(CHALLENGES) },
+            "[\"http-01\"]",
+            "How names are proved; the second where the first fails.",
+        )
+        .otherwise("`tls-alpn-01`, then `http-01` where a listener takes HTTP in clear"),
+    ],
+};
+
+const CHALLENGES: &[Word] = &[
+    word("tls-alpn-01", "In a handshake on port 443 (RFC 8737)."),
+    word("http-01", "By a request to port 80, which goes before all routes."),
+];
 
 pub(super) static UPSTREAM_TLS: Section = Section {
     noun: "TLS towards endpoints",
