@@ -117,6 +117,11 @@ impl TlsStream {
                     ready!(self.poll_more(cx)).map_err(broken)?;
                 }
                 Ok(Step::Plain(_) | Step::Again) => {}
+                Ok(Step::PeerClosed) if !self.session.is_handshaking() => {
+                    // It has said all it had to say with the end of the handshake.
+                    self.reading = Reading::Ended;
+                    return Poll::Ready(Ok(()));
+                }
                 Ok(Step::PeerClosed) => return Poll::Ready(Err(closed())),
                 Err(error) => {
                     self.tell_why(cx);

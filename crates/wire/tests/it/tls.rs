@@ -324,6 +324,29 @@ async fn relay(mut client: Stream, mut server: Stream) {
 }
 
 #[test]
+fn who_asks_and_closes_in_the_last_flight_of_a_handshake_is_heard() {
+    let authority = Authority::new("ca");
+    let side = server(&[authority.entry(&["a.test"], ClientAuth::None)]);
+    let client = authority.client(None);
+    let (near, far) = MemoryStream::pair();
+    let asked = async {
+        let id = ServerId::new("a.test").unwrap();
+        let mut stream = connect(Stream::Memory(near), &client, &id).await.unwrap();
+        write(&mut stream, &[b"ask"]).await.unwrap();
+        poll_fn(|cx| stream.poll_shutdown(cx)).await.unwrap();
+        stream
+    };
+    let heard = async {
+        let mut stream = Stream::Memory(far);
+        accept(&mut stream, Arc::clone(&side), None).await.unwrap();
+        let first = read_some(&mut stream, 100).await.unwrap();
+        (first, read_some(&mut stream, 100).await.unwrap())
+    };
+    let (_, (first, second)) = both(asked, heard);
+    assert_eq!((&*first, &*second), (&b"ask"[..], &b""[..]));
+}
+
+#[test]
 fn an_end_is_half_a_close() {
     let (mut near, mut far) = pair();
     one(async {
