@@ -284,6 +284,8 @@ impl ResolvesServerCert for Resolver {
         let fits = |key: &&Arc<CertifiedKey>| {
             (curves || !is_curve(key)) && key.key.choose_scheme(hello.signature_schemes()).is_some()
         };
-        slot.keys.iter().find(fits).cloned()
+        // Where none fits, any does for telling the client so: nothing to agree on is a
+        // handshake_failure, and that is what clients and scanners look for.
+        slot.keys.iter().find(fits).or(slot.keys.first()).cloned()
     }
 }

@@ -91,6 +91,10 @@ fn of_all_ciphers_only_strong_ones_are_spoken() {
         "ECDHE-RSA-CHACHA20-POLY1305",
     ];
     assert_eq!(found, expected);
+    // And is told so in the words that scanners understand.
+    let key_transport = ["-servername", "a.test", "-tls1_2", "-cipher", "AES128-SHA:@SECLEVEL=0"];
+    let text = s_client(&authority, &gateway, &key_transport);
+    assert!(text.contains("SSL alert number 40"), "{text}");
     for (name, strong) in [
         ("TLS_AES_256_GCM_SHA384", true),
         ("TLS_AES_128_GCM_SHA256", true),
