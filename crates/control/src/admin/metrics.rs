@@ -4,8 +4,8 @@
 //! most [`SERIES_MAX`] of each are shown; the rest are added up as `(other)`.
 
 use super::Shown;
-use crate::overload;
 use crate::acme;
+use crate::overload;
 use gatehouse_core::breaker::Gate;
 use gatehouse_core::endpoints::{Endpoint, Standing};
 use gatehouse_core::vitals::UpstreamVitals;

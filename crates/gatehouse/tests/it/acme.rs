@@ -194,6 +194,7 @@ fn a_certificate_comes_by_a_handshake_once_the_authority_is_there_and_is_kept() 
     let client = place.client();
     wait_until(LIMIT, || serves(&gateway, "shop.test", &client));
     let counted = scrape(&gateway);
+    assert!(counted.sum("tls_handshakes_total", &["end=\"challenge\""]) > 0);
     let until = counted.sum("acme_not_after_seconds", &["name=\"shop.test\""]);
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
     assert!((now + 3000..now + 3700).contains(&until), "{until}");

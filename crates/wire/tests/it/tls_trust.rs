@@ -4,8 +4,8 @@ use crate::tls::{Authority, both, both_async, one, read_some, server, shake, sha
 use gatehouse_wire::Stream;
 use gatehouse_wire::memory::MemoryStream;
 use gatehouse_wire::tls::{
-    ClientAuth, ClientSide, ClientSpec, Identity, IdentityFault, MinVersion, Roots, ServerFault,
-    ServerId, ServerSide, Verify, accept, connect,
+    ACME_PROTOCOL, Accepted, Challenges, ClientAuth, ClientSide, ClientSpec, Identity,
+    IdentityFault, MinVersion, Roots, ServerFault, ServerId, ServerSide, Verify, accept, connect,
 };
 use proptest::prelude::*;
 use std::future::{Future, poll_fn};
@@ -35,6 +35,40 @@ fn each_name_gets_its_certificate_and_an_unknown_one_the_first() {
         assert_eq!(near.unwrap_err().to_string(), "it is for another name", "{name}");
         let (near, _) = shake(&stranger.client(None), name, &side);
         assert_eq!(near.unwrap_err().to_string(), "its issuer is not trusted", "{name}");
+    }
+}
+
+#[test]
+fn a_challenge_is_shown_by_its_name_to_those_who_speak_its_protocol_alone() {
+    let authority = Authority::new("ca");
+    let side = server(&[authority.entry(&["a.test"], authority.required())]);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(["a.test".to_owned()]).unwrap();
+    let made = params.self_signed(&key).unwrap().der().to_vec();
+    let mut challenges = Challenges::default();
+    challenges.add("a.test", made, key.serialize_der()).unwrap();
+    let alone = &[ACME_PROTOCOL][..];
+    for (name, protocols, given, expected) in [
+        ("a.test", alone, Some(&challenges), Some(Accepted::Challenge)),
+        // Whoever wants to be served as well is held to the listener's rules.
+        ("a.test", &[ACME_PROTOCOL, b"http/1.1"], Some(&challenges), None),
+        ("a.test", &[b"http/1.1"], Some(&challenges), None),
+        ("b.test", alone, Some(&challenges), None),
+        ("a.test", alone, None, None),
+    ] {
+        let (verify, min_version) = (Verify::NotAtAll, MinVersion::default());
+        let spec = ClientSpec { verify, identity: None, min_version, suites: vec![] };
+        let client = ClientSide::new(&spec, protocols).unwrap();
+        let (near, far) = MemoryStream::pair();
+        let mut far = Stream::Memory(far);
+        let id = ServerId::new(name).unwrap();
+        let connected = async {
+            let mut stream = connect(Stream::Memory(near), &client, &id).await.ok()?;
+            poll_fn(|cx| stream.poll_flush(cx)).await.ok()
+        };
+        let accepting = async { accept(&mut far, Arc::clone(&side), given).await.ok() };
+        let (_, accepted) = both(connected, accepting);
+        assert_eq!(accepted, expected, "{name} {protocols:?}");
     }
 }
 
