@@ -26,3 +26,29 @@ impl Challenges {
         tokens.find(|(own, _)| own.as_bytes() == token).map(|(_, answer)| &**answer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_answered_with_its_own_and_nothing_else_is() {
+        let pairs = [("one", "one.print"), ("two", "two.print")];
+        let tokens = pairs.map(|(token, answer)| (token.into(), answer.into())).to_vec();
+        let challenges = Challenges { tokens, ..Challenges::default() };
+        for (method, path, expected) in [
+            ("GET", "/.well-known/acme-challenge/one", Some("one.print")),
+            ("HEAD", "/.well-known/acme-challenge/two", Some("two.print")),
+            ("POST", "/.well-known/acme-challenge/one", None),
+            ("GET", "/.well-known/acme-challenge/three", None),
+            ("GET", "/.well-known/acme-challenge/", None),
+            ("GET", "/.well-known/acme-challenge/one/", None),
+            ("GET", "/one", None),
+        ] {
+            let mut head = RequestHead::default();
+            head.method = Some(Method::of(method.as_bytes()));
+            head.raw_path = head.fields.note(path.as_bytes());
+            assert_eq!(challenges.answer(&head), expected, "{method} {path}");
+        }
+    }
+}
