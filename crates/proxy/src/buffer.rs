@@ -19,35 +19,44 @@ use std::io;
 use std::task::Poll;
 use std::time::Duration;
 
-/// A request body that was read whole.
+/// Room for a request body that is read whole: made for the first exchange that needs it.
 #[derive(Debug, Default)]
-pub(crate) struct Whole {
+pub(crate) struct Whole(Option<Box<Body>>);
+
+/// A request body that is read whole.
+#[derive(Debug, Default)]
+struct Body {
     held: bool,
     bytes: Vec<u8>,
     trailers: Option<Box<Fields>>,
 }
 
 impl Whole {
+    fn body(&self) -> Option<&Body> {
+        self.0.as_deref().filter(|body| body.held)
+    }
+
     /// Whether the body of this exchange was read whole.
     pub fn is_held(&self) -> bool {
-        self.held
+        self.body().is_some()
     }
 
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        self.body().map_or(&[], |body| &body.bytes)
     }
 
     /// What followed it, where its client speaks HTTP/2.
     pub fn trailers(&self) -> Option<&Fields> {
-        self.trailers.as_deref()
+        self.body()?.trailers.as_deref()
     }
 
     /// Forgets it; room for more than most bodies have is given back.
     pub fn forget(&mut self) {
-        self.held = false;
-        self.trailers = None;
-        self.bytes.clear();
-        self.bytes.shrink_to(ROOM_KEPT_MAX);
+        let Some(body) = &mut self.0 else { return };
+        body.held = false;
+        body.trailers = None;
+        body.bytes.clear();
+        body.bytes.shrink_to(ROOM_KEPT_MAX);
     }
 }
 
@@ -78,7 +87,8 @@ pub(crate) async fn fill(
     let total = trace.total_deadline(timeouts);
     let limit = Limit::new(client.limits().body_rate_min, timeouts.idle);
     let (io, timer) = (&mut client.io, &mut client.timer);
-    let Whole { held, bytes, trailers } = &mut desk.whole;
+    let body = desk.whole.0.get_or_insert_default();
+    let Body { held, bytes, trailers } = &mut **body;
     let mut quiet_since = limit.began;
     let outcome = poll_fn(|cx| {
         loop {

@@ -178,8 +178,8 @@ pub(crate) struct Upload {
     pump: Pump,
     state: UploadState,
     has_body: bool,
-    /// Bytes of a body that was read whole before.
-    whole: Option<u64>,
+    /// Whether its body was read whole before.
+    whole: bool,
     /// How long the origin may keep a client waiting that sends its body only after a 100.
     patience: Option<Duration>,
     rate_min: u32,
@@ -209,7 +209,7 @@ impl Default for Upload {
             pump: Pump::default(),
             state: UploadState::Done,
             has_body: false,
-            whole: None,
+            whole: false,
             patience: None,
             rate_min: 0,
             idle: Duration::ZERO,
@@ -262,9 +262,9 @@ pub(crate) fn send(
     }
     if whole.is_held() {
         text.extend_from_slice(whole.bytes());
-        upload.pump.trail(whole.trailers());
+        upload.pump.trail(whole.bytes().len(), whole.trailers());
     }
-    upload.whole = whole.is_held().then_some(whole.bytes().len() as u64);
+    upload.whole = whole.is_held();
     let timeouts = &admitted.forward().timeouts;
     upload.has_body = head.body != BodyLength::None;
     let expects = upload.has_body
@@ -330,7 +330,7 @@ impl Upload {
 
     /// Payload bytes taken from the client.
     pub fn payload(&self) -> u64 {
-        self.whole.unwrap_or_else(|| self.pump.payload())
+        self.pump.payload()
     }
 
     /// Rises with every byte that moves.
@@ -341,7 +341,7 @@ impl Upload {
     /// Whether the whole request can be sent again: no byte of a body was taken from the client,
     /// or all that were are kept.
     pub fn is_intact(&self) -> bool {
-        !self.has_body || self.whole.is_some() || self.pump.is_untouched() || self.pump.can_rewind()
+        !self.has_body || self.whole || self.pump.is_untouched() || self.pump.can_rewind()
     }
 
     /// Forgets what was kept of another exchange's body.

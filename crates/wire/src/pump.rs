@@ -152,8 +152,10 @@ impl Pump {
         self.web = Some(Box::new(web));
     }
 
-    /// Ends the message with these trailers: one that is nothing but what the caller has written.
-    pub fn trail(&mut self, trailers: Option<&Fields>) {
+    /// Ends the message with these trailers: one that is nothing but what the caller has written,
+    /// so many bytes of it payload.
+    pub fn trail(&mut self, payload: usize, trailers: Option<&Fields>) {
+        self.payload = payload as u64;
         self.decoder = Decoder::last(0, trailers.cloned().map(Box::new));
     }
 
