@@ -155,12 +155,17 @@ fn no_more_connections_are_open_than_the_process_may_have() {
         bench.gate.set_load(Pressure::None, 2);
         let mut clients: Vec<_> = (0..2).map(|_| bench.client()).collect();
         pass(Duration::from_millis(1)).await;
-        assert_eq!(bench.client().hear_end().await, "");
+        let mut over = bench.client();
+        pass(Duration::from_millis(1)).await;
+        assert_eq!((bench.gate.meters.clients.get(), bench.gate.meters.refused.get()), (2, 1));
+        assert_eq!(over.hear_end().await, "");
         clients.pop();
         pass(Duration::from_millis(1)).await;
         bench.serves(&mut bench.origin(1), &mut None, "/room-again").await;
         bench.gate.set_load(Pressure::All, 9);
-        assert_eq!(bench.client().hear_end().await, "");
+        let _over = bench.client();
+        pass(Duration::from_millis(1)).await;
+        assert_eq!(bench.gate.meters.refused.get(), 2);
     });
 }
 

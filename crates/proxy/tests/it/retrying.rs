@@ -425,3 +425,25 @@ fn an_upstream_at_its_limit_or_with_an_open_breaker_is_not_asked() {
         assert_eq!(bench.endpoints.vitals().in_flight(), 0);
     });
 }
+
+#[test]
+fn a_broken_connection_is_tried_again_within_the_budget_only() {
+    for (allowed, status) in [(1, "200"), (0, "502")] {
+        with(setup(2), async |bench| {
+            bench.endpoints.vitals().allow_retries(allowed);
+            let (mut line, mut second) = (bench.line(), bench.origin(2));
+            line.client.say(get("/")).await;
+            line.at_origin().await.hear_head().await;
+            line.hang_up();
+            if allowed > 0 {
+                let mut again = second.accept().await;
+                again.hear_head().await;
+                again.say(ok("again")).await;
+            } else {
+                assert!(second.is_left_alone().await);
+            }
+            let (head, _) = line.client.hear_message().await;
+            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+        });
+    }
+}
