@@ -54,3 +54,23 @@ fn no_place_that_comes_free_is_left_to_nobody() {
     });
     assert_eq!((vitals.waiting(), vitals.in_flight()), (0, 0));
 }
+
+#[test]
+fn who_takes_one_of_two_places_calls_the_next() {
+    let vitals = UpstreamVitals::default();
+    let enters = || vitals.try_enter(Some(PLACES));
+    assert!(enters() && enters());
+    let waker = Waker::noop();
+    let join = || vitals.join_queue(Priority::Normal, 9, waker).expect("room");
+    let (one, two) = (join(), join());
+    assert_eq!((vitals.turn(one, waker), enters()), (Turn::Called, false));
+    assert_eq!(vitals.turn(two, waker), Turn::Waits);
+    // Both call the first.
+    vitals.leave();
+    vitals.leave();
+    assert_eq!((vitals.turn(one, waker), enters()), (Turn::Called, true));
+    assert_eq!(vitals.turn(two, waker), Turn::Waits);
+    vitals.leave_queue(one);
+    assert_eq!((vitals.turn(two, waker), enters()), (Turn::Called, true));
+    vitals.leave_queue(two);
+}
