@@ -25,6 +25,7 @@ pub mod splice;
 mod sys;
 pub mod timer;
 pub mod tls;
+pub mod told;
 pub mod tunnel;
 
 pub use attend::attend;
