@@ -32,4 +32,4 @@ pub use attend::attend;
 pub use buffer::{Buffers, Inbox};
 pub use net::{DialError, Listener, Net, Peer};
 pub use socket::Stream;
-pub use sys::trim_memory;
+pub use sys::{page_bytes, trim_memory};
