@@ -14,6 +14,7 @@
 //! | `/delay/MS/SLOW/EVERY` | answers after MS milliseconds, every EVERY-th request after SLOW |
 //! | `/stall/MS/AT` | from the AT-th request on all of these wait until MS milliseconds are over |
 //! | `/status/N` | that status; 1xx is followed by 200 |
+//! | `/temper/STATUS/MS/SLOTS` | is like that ([`Temper`]) from now on; `/temper/0/0/0`: as usual |
 //! | `/close` | answers, then closes |
 //! | `/truncate/N` | promises N bytes, sends half, closes |
 //! | `/reset` | resets the connection instead of answering |

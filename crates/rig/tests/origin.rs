@@ -306,3 +306,17 @@ fn curl_agrees_about_framing() {
     assert_eq!(curl(&[&chunked[..], &[&sink]].concat()), counted);
     assert_eq!(curl(&["-w", format, &url("/status/503")]), "503\n503 4");
 }
+
+#[test]
+fn its_temper_can_be_changed_while_it_runs() {
+    let origin = origin();
+    let mut client = Client::connect(origin.address());
+    client.send(request("/temper/500/0/0")).expect_status(200);
+    client.send(request("/bytes/5")).expect_status(500);
+    client.send(request("/temper/0/50/1")).expect_status(200);
+    let begun = Instant::now();
+    assert_eq!(client.send(request("/bytes/5")).expect_status(200).body.len(), 5);
+    assert!(begun.elapsed() >= Duration::from_millis(50));
+    client.send(request("/temper/0/0/0")).expect_status(200);
+    assert_eq!(client.send(request("/")).expect_status(200).text(), "red\n");
+}

@@ -75,6 +75,7 @@ impl Answer<'_> {
             | Asked::Slow(_)
             | Asked::Delay(_)
             | Asked::Stall(_)
+            | Asked::Temper(_)
             | Asked::Close
             | Asked::Reset => {
                 let name = self.name;

@@ -1,5 +1,9 @@
 //! Which answer a path asks for.
 
+use std::time::Duration;
+
+use super::temper::Temper;
+
 /// What to answer, with what the path says about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
@@ -20,6 +24,7 @@ pub(super) enum Asked {
     Delay(Delay),
     Stall(Stall),
     Status(u16),
+    Temper(Temper),
     Close,
     Truncate(u64),
     Reset,
@@ -69,12 +74,24 @@ pub(super) fn parse(path: &str) -> Asked {
         "status" => {
             argument.parse().ok().filter(|status| (100..=999).contains(status)).map(Asked::Status)
         }
+        "temper" => numbers(argument).and_then(temper).map(Asked::Temper),
         "close" => Some(Asked::Close),
         "truncate" => number().map(Asked::Truncate),
         "reset" => Some(Asked::Reset),
         _ => None,
     };
     asked.unwrap_or(Asked::Name)
+}
+
+/// A status that is no other is the one that was asked for.
+fn temper([status, work, slots]: [u64; 3]) -> Option<Temper> {
+    let status = match u16::try_from(status).ok()? {
+        0 => None,
+        status if (200..=999).contains(&status) => Some(status),
+        _ => return None,
+    };
+    let slots = u32::try_from(slots).ok()?;
+    Some(Temper { status, work: Duration::from_millis(work), slots })
 }
 
 /// Exactly so many numbers between slashes.
@@ -122,6 +139,9 @@ mod tests {
         let delay = Delay { usual: 2, slow: 30, every: 10 };
         assert_eq!(parse("/delay/2/30/10"), Asked::Delay(delay));
         assert_eq!(parse("/stall/500/7"), Asked::Stall(Stall { pause: 500, at: 7 }));
+        let temper = Temper { status: Some(500), work: Duration::from_millis(2), slots: 3 };
+        assert_eq!(parse("/temper/500/2/3"), Asked::Temper(temper));
+        assert_eq!(parse("/temper/0/0/0"), Asked::Temper(Temper::default()));
     }
 
     #[test]
@@ -136,6 +156,7 @@ mod tests {
             "*",
             "/delay/1/2",
             "/delay/1/2/0",
+            "/temper/100/0/0",
         ] {
             assert_eq!(parse(path), Asked::Name, "{path:?}");
         }

@@ -240,8 +240,7 @@ impl Connection {
     /// Starts a request: what must be said before its body, and what it asks for.
     fn begin(&mut self, request: Request<'_>, service: &Service) {
         let number = service.counts.requests.fetch_add(1, Ordering::Relaxed) + 1;
-        let always = service.desk.borrow().status();
-        let asked = always.map_or_else(|| asked::parse(request.path()), Asked::Status);
+        let asked = asked_of(&request, service);
         let mut echo = Vec::new();
         if asked == Asked::Echo {
             echo_head(&mut echo, &request, &service.name);
@@ -267,7 +266,7 @@ impl Connection {
             Asked::Early if waits => Upload::None,
             _ => request.upload,
         };
-        let due = due(asked, number, service).max(service.desk.borrow_mut().done(service.now));
+        let due = due(asked, number, service);
         let head_only = if request.method == "HEAD" { HeadOnly::Yes } else { HeadOnly::No };
         let version = request.version;
         let pending = Pending { asked, head_only, version, echo, due, bytes: 0, checksum: 0 };
@@ -300,8 +299,28 @@ impl Connection {
     }
 }
 
+/// What is to be answered: what the path asks for, or what its temper makes of every request but
+/// one that changes it.
+fn asked_of(request: &Request<'_>, service: &Service) -> Asked {
+    let asked = asked::parse(request.path());
+    match (asked, service.desk.borrow().status()) {
+        (Asked::Temper(_), _) | (_, None) => asked,
+        (_, Some(status)) => Asked::Status(status),
+    }
+}
+
 /// When the request of that number is answered, if not at once.
 fn due(asked: Asked, number: u64, service: &Service) -> Option<Instant> {
+    let mut desk = service.desk.borrow_mut();
+    if let Asked::Temper(temper) = asked {
+        desk.change(temper);
+        return None;
+    }
+    delayed(asked, number, service).max(desk.done(service.now))
+}
+
+/// When its path has it answered, if not at once.
+fn delayed(asked: Asked, number: u64, service: &Service) -> Option<Instant> {
     let delay = match asked {
         Asked::Slow(delay) => delay,
         Asked::Delay(Delay { slow, every, .. }) if number.is_multiple_of(every) => slow,

@@ -29,6 +29,11 @@ impl Desk {
         Self { temper, free: BinaryHeap::new() }
     }
 
+    /// Is like that from now on. What it works on already is done when it was to be.
+    pub fn change(&mut self, temper: Temper) {
+        *self = Self::new(temper);
+    }
+
     /// The status of every answer, if always the same.
     pub fn status(&self) -> Option<u16> {
         self.temper.status
