@@ -12,11 +12,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long the end waits for lines that are still to be written: whoever reads them may have
 /// stopped reading.
 const FINISH_MAX: Duration = Duration::from_secs(2);
+
+/// Between two complaints about one thing that goes on.
+const COMPLAINTS_APART: Duration = Duration::from_secs(10);
 
 /// Where lines go.
 #[derive(Debug)]
@@ -35,22 +38,106 @@ impl Out {
         })
     }
 
-    fn write(&mut self, text: &[u8]) -> io::Result<()> {
+    /// Opens a file anew that is not where it was; says whether it did.
+    fn follow(&mut self) -> io::Result<bool> {
+        let Out::File { path, file } = self else { return Ok(false) };
+        let same = match (std::fs::metadata(&*path), file.metadata()) {
+            (Ok(there), Ok(open)) => there.ino() == open.ino() && there.dev() == open.dev(),
+            _ => false,
+        };
+        if !same {
+            *file = append(path)?;
+        }
+        Ok(!same)
+    }
+
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         match self {
-            Out::Stdout => io::stdout().lock().write_all(text),
-            Out::Stderr => io::stderr().lock().write_all(text),
-            Out::File { path, file } => {
-                let same = match (std::fs::metadata(&*path), file.metadata()) {
-                    (Ok(there), Ok(open)) => there.ino() == open.ino() && there.dev() == open.dev(),
-                    _ => false,
-                };
-                if !same {
-                    *file = append(path)?;
-                }
-                file.write_all(text)
-            }
+            Out::Stdout => io::stdout().lock().write(text),
+            Out::Stderr => io::stderr().lock().write(text),
+            Out::File { file, .. } => file.write(text),
         }
     }
+}
+
+/// Writes whole lines, or where there is no room counts those that are lost.
+#[derive(Debug)]
+struct Writer {
+    out: Out,
+    /// What is missing of a line that was begun when room ran out. It goes first, or that line
+    /// and the next would be one that nobody can read.
+    torn: Vec<u8>,
+    lost: Arc<AtomicU64>,
+    complained: Option<Instant>,
+}
+
+impl Writer {
+    /// Writes as much of a batch as goes.
+    fn put(&mut self, batch: &Batch) {
+        let lost = self.lost.load(Relaxed);
+        let written = self.follow().and_then(|()| self.mend()).map_err(|error| (error, 0));
+        let written = written.and_then(|()| all_of(&mut self.out, &batch.text));
+        if let Err((error, count)) = written {
+            self.tear(batch, count);
+            self.complain(&error, self.lost.load(Relaxed) - lost);
+        }
+    }
+
+    /// What was torn in another file has its end nowhere.
+    fn follow(&mut self) -> io::Result<()> {
+        if self.out.follow()? {
+            self.give_up();
+        }
+        Ok(())
+    }
+
+    fn give_up(&mut self) {
+        self.lost.fetch_add(u64::from(!self.torn.is_empty()), Relaxed);
+        self.torn.clear();
+    }
+
+    /// Writes what is missing of a torn line.
+    fn mend(&mut self) -> io::Result<()> {
+        let written = all_of(&mut self.out, &self.torn);
+        let count = written.as_ref().map_or_else(|(_, count)| *count, |()| self.torn.len());
+        self.torn.drain(..count);
+        written.map_err(|(error, _)| error)
+    }
+
+    /// Counts what is lost of a batch of which so much was written.
+    fn tear(&mut self, batch: &Batch, count: usize) {
+        let (there, rest) = batch.text.split_at(count);
+        let whole = there.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let torn = there.last().is_some_and(|byte| *byte != b'\n');
+        if torn {
+            let end = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |at| at + 1);
+            self.torn.extend_from_slice(&rest[..end]);
+        }
+        let lost = batch.lines.saturating_sub(whole + u64::from(torn));
+        self.lost.fetch_add(lost, Relaxed);
+    }
+
+    fn complain(&mut self, error: &io::Error, lost: u64) {
+        let now = Instant::now();
+        if self.complained.is_none_or(|last| now - last >= COMPLAINTS_APART) {
+            self.complained = Some(now);
+            eprintln!("warn: access log: {lost} lines lost: {error}");
+        }
+    }
+}
+
+/// Writes all of a text; how much of it was written where that fails.
+fn all_of(out: &mut Out, text: &[u8]) -> Result<(), (io::Error, usize)> {
+    let mut count = 0;
+    while count < text.len() {
+        match out.write(&text[count..]) {
+            Ok(0) => return Err((io::ErrorKind::WriteZero.into(), count)),
+            Ok(written) => count += written,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err((error, count)),
+        }
+    }
+    Ok(())
 }
 
 fn append(path: &Path) -> io::Result<File> {
@@ -75,7 +162,7 @@ impl Target {
 #[derive(Debug)]
 pub struct AccessLog {
     lost: Arc<AtomicU64>,
-    out: Arc<Mutex<Out>>,
+    writer: Arc<Mutex<Writer>>,
     /// Disconnected once every thread has written its last line.
     written: Receiver<()>,
 }
@@ -87,20 +174,24 @@ impl AccessLog {
     /// Where a thread cannot be started.
     pub fn start(out: Target, sinks: Vec<LogSink>) -> io::Result<AccessLog> {
         let lost: Arc<AtomicU64> = Arc::default();
-        let out = Arc::new(Mutex::new(out.0));
+        let writer =
+            Writer { out: out.0, torn: Vec::new(), lost: Arc::clone(&lost), complained: None };
+        let writer = Arc::new(Mutex::new(writer));
         let (writing, written) = channel();
         for sink in sinks {
-            let (out, lost, writing) = (Arc::clone(&out), Arc::clone(&lost), writing.clone());
+            let (writer, writing) = (Arc::clone(&writer), writing.clone());
             let name = "access-log".to_owned();
-            let work = move || write_all(&sink, &out, &lost, writing);
+            let work = move || write_all(&sink, &writer, writing);
             std::thread::Builder::new().name(name).spawn(work)?;
         }
-        Ok(AccessLog { lost, out, written })
+        Ok(AccessLog { lost, writer, written })
     }
 
     /// Writes elsewhere from now on; lines that are under way go there too.
     pub fn redirect(&self, to: Target) {
-        *self.out.lock().unwrap_or_else(PoisonError::into_inner) = to.0;
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.give_up();
+        writer.out = to.0;
     }
 
     /// Lines that could not be written.
@@ -119,20 +210,9 @@ impl AccessLog {
 }
 
 /// Writes until the worker is gone. `writing` is dropped at the end, which says so.
-fn write_all(sink: &LogSink, out: &Mutex<Out>, lost: &AtomicU64, writing: Sender<()>) {
-    let mut complained = false;
+fn write_all(sink: &LogSink, writer: &Mutex<Writer>, writing: Sender<()>) {
     for batch in &sink.batches {
-        let written = out.lock().unwrap_or_else(PoisonError::into_inner).write(&batch.text);
-        match written {
-            Ok(()) => complained = false,
-            Err(error) => {
-                lost.fetch_add(batch.lines, Relaxed);
-                if !complained {
-                    eprintln!("warn: access log: {} lines lost: {error}", batch.lines);
-                    complained = true;
-                }
-            }
-        }
+        writer.lock().unwrap_or_else(PoisonError::into_inner).put(&batch);
         give_back(sink, batch);
     }
     drop(writing);

@@ -4,6 +4,9 @@ use std::io;
 use std::task::{Context, Poll};
 use tokio::signal::unix::{self, SignalKind, signal};
 
+/// SIGXFSZ, on every processor that Linux runs on but MIPS.
+const FILE_SIZE: i32 = 25;
+
 /// A signal an operator sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
@@ -22,6 +25,9 @@ pub struct Signals {
     interrupt: unix::Signal,
     hangup: unix::Signal,
     upgrade: unix::Signal,
+    /// Heard and ignored: a log that has reached the limit on a file's size is an error of that
+    /// write, and must not end the process.
+    _file_size: unix::Signal,
 }
 
 impl Signals {
@@ -35,6 +41,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
             upgrade: signal(SignalKind::user_defined2())?,
+            _file_size: signal(SignalKind::from_raw(FILE_SIZE))?,
         })
     }
 

@@ -9,6 +9,7 @@ use gatehouse_rig::script::Client;
 use gatehouse_rig::wait_until;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 /// A gateway that logs like this, and its origin.
 struct Logged {
@@ -204,6 +205,45 @@ fn a_full_disk_truncates_no_answer_and_every_lost_line_is_counted() {
     logged.gateway.expect_error_line("warn: access log:");
     let warnings = logged.gateway.errors().iter().filter(|line| line.contains("warn")).count();
     assert!(warnings < 10, "one complaint is enough, not {warnings}");
+}
+
+/// As on a full disk, room ends in the middle of a line; and unlike there, a signal comes with it
+/// that ends a process which does not expect it.
+#[test]
+fn a_log_that_may_not_grow_tears_no_line_and_is_written_again_when_it_may() {
+    let origin = Origin::start("a").expect("a port");
+    let text = format!("{DOORS}[log.access]\nto = \"access.log\"\n{}", routes(&[origin.address()]));
+    // The soft limit alone, in KiB: raised again from outside.
+    let script = format!("ulimit -S -f 16; exec '{BINARY}' run -c gatehouse.toml");
+    let logged =
+        Logged { gateway: Launch::new("bash", &text).arguments(["-c", &script]).start(), origin };
+    let path = logged.gateway.folder().join("access.log");
+    let mut client = logged.client();
+    let mut asked = 0;
+    let mut ask = |path: &str| {
+        asked += 1;
+        let answer = client.send(request("GET", path, "")).expect_status(200);
+        assert_eq!(answer.body.len(), 5000);
+        asked
+    };
+    wait_until(LIMIT, || {
+        ask("/bytes/5000");
+        logged.lost() > 20
+    });
+    let full = fs::read(&path).expect("the log");
+    assert_eq!(full.len(), 16 << 10);
+    assert_ne!(full.last(), Some(&b'\n'), "the limit is in the middle of a line");
+    let pid = logged.gateway.pid().to_string();
+    let raised = Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited"]).status();
+    assert!(raised.expect("prlimit, of util-linux").success());
+    let asked = ask("/bytes/5000/last");
+    let whole = || fs::read_to_string(&path).expect("the log");
+    wait_until(LIMIT, || whole().contains("/bytes/5000/last"));
+    let there = whole().lines().map(Json::read).count() as u64;
+    assert_eq!(there + logged.lost(), asked, "each line is there, or counted as lost");
+    let complaints = logged.gateway.errors();
+    let complaints = complaints.iter().filter(|line| line.contains("lines lost")).count();
+    assert_eq!(complaints, 1, "{:?}", logged.gateway.errors());
 }
 
 #[test]

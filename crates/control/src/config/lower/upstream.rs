@@ -9,7 +9,7 @@ use super::{Fault, Lower, edits};
 use gatehouse_core::endpoints::ENDPOINTS_MAX;
 use gatehouse_core::health::HealthRule;
 use gatehouse_core::plan::{
-    Balance, Discovery, EndpointSpec, HashBy, Keepalive, ProxyVersion, Ring, UpstreamPlan,
+    Balance, EndpointSpec, HashBy, Keepalive, ProxyVersion, Ring, UpstreamPlan,
 };
 use std::collections::HashMap;
 
@@ -29,10 +29,9 @@ impl Lower<'_> {
     pub(super) fn upstream(&mut self, name: &str, place: Place, table: &Table) -> usize {
         self.upstreams.add(name, place, self.report);
         let (mut endpoints, weight) = self.endpoints(table);
-        let discovery = self.discovery(table);
         let tls = self.upstream_tls(name, place, table, &mut endpoints);
         self.tls.upstreams.push(tls);
-        let (balance, hash) = self.balance(table, weight, discovery.as_ref());
+        let (balance, hash) = self.balance(table, weight);
         let retry = self.retry(table);
         let announce = self.announce(table);
         let speaks = self.speaks(table, &endpoints);
@@ -42,7 +41,6 @@ impl Lower<'_> {
         let plan = UpstreamPlan {
             name: name.into(),
             endpoints,
-            discovery,
             balance,
             hash,
             retry,
@@ -61,7 +59,6 @@ impl Lower<'_> {
     fn broken_upstream(&mut self, name: &str, place: Place) -> usize {
         self.upstreams.add(name, place, self.report);
         self.tls.upstreams.push(None);
-        self.discovery.push(None);
         self.keep_upstream(UpstreamPlan::of(name, Vec::new()), Written::default())
     }
 
@@ -119,12 +116,7 @@ impl Lower<'_> {
         (specs, weight)
     }
 
-    fn balance(
-        &mut self,
-        table: &Table,
-        weight: Option<Place>,
-        discovery: Option<&Discovery>,
-    ) -> (Balance, HashBy) {
+    fn balance(&mut self, table: &Table, weight: Option<Place>) -> (Balance, HashBy) {
         let hash = table.table("hash");
         let ring_word = hash.and_then(|hash| hash.word("ring")).unwrap_or("default");
         let load_bound = hash.and_then(|hash| hash.number("load-bound"));
@@ -140,8 +132,7 @@ impl Lower<'_> {
             Some("peak-ewma") => Balance::PeakEwma,
             Some("consistent-hash") => Balance::ConsistentHash(ring),
             Some("maglev") => Balance::Maglev,
-            // Whatever is found may have a weight.
-            None if weight.is_some() || discovery.is_some() => Balance::WeightedRoundRobin,
+            None if weight.is_some() => Balance::WeightedRoundRobin,
             Some(_) | None => Balance::RoundRobin,
         };
         if !table.is_broken("balance") {
