@@ -2,6 +2,7 @@
 //! long as they can. Each has a behaviour that is named here.
 
 use crate::front::{BINARY, DOORS, LIMIT, get, get_over, request, routes, scrape};
+use crate::json::Json;
 use gatehouse_rig::origin::Origin;
 use gatehouse_rig::process::{Gateway, Launch, Signal};
 use gatehouse_rig::script::Client;
@@ -33,11 +34,26 @@ fn stand_still(gateway: &Gateway, meanwhile: impl FnOnce()) {
     gateway.signal(Signal::Cont);
 }
 
+/// An upstream of which a check is under way nearly always; the patience of one is shorter than the
+/// standstill.
+fn checked(origins: &[Origin]) -> String {
+    let endpoints: Vec<String> =
+        origins.iter().map(|one| format!("{:?}", one.address().to_string())).collect();
+    format!(
+        "[[routes]]\nhost = \"checked\"\nupstream = \"checked\"\n[upstreams.checked]\n\
+         endpoints = [{}]\n[upstreams.checked.health]\npath = \"/slow/500\"\n\
+         interval = \"50ms\"\ntimeout = \"3s\"\nunhealthy-after = 1\n",
+        endpoints.join(", ")
+    )
+}
+
 /// What came in time, or while nobody could look, is not late because the gateway looks late.
 #[test]
 fn a_gateway_that_stood_still_for_ten_seconds_answers_what_came_meanwhile() {
     let origin = Origin::start("a").expect("a port");
-    let gateway = Gateway::start(BINARY, &impatient(&origin));
+    let well = ["b", "c"].map(|name| Origin::start(name).expect("a port"));
+    let gateway = Gateway::start(BINARY, &(impatient(&origin) + &checked(&well)));
+    wait_until(LIMIT, || well.iter().all(|one| one.requests() > 2));
     let web = gateway.listener("web");
     let (mut kept, mut waiting, mut fresh) =
         (Client::connect(web), Client::connect(web), Client::connect(web));
@@ -58,6 +74,12 @@ fn a_gateway_that_stood_still_for_ten_seconds_answers_what_came_meanwhile() {
     assert_eq!(late.expect("it connected").expect_status(200).body.len(), 7);
     assert_eq!(get(web, "/bytes/1000").body.len(), 1000);
     assert_eq!(scrape(&gateway).sum("requests_total", &["status=\"5xx\""]), 0);
+    // Nor is anybody called unhealthy for a check that nobody looked at.
+    let checks = well.each_ref().map(Origin::requests);
+    wait_until(LIMIT, || well.iter().zip(checks).all(|(one, before)| one.requests() > before + 3));
+    let said = gateway.errors();
+    assert!(!said.iter().any(|line| line.contains("unhealthy")), "{said:?}");
+    assert_eq!(scrape(&gateway).sum("endpoint_ready", &["upstream=\"checked\""]), 2);
 }
 
 /// Where Debian keeps the library.
@@ -101,6 +123,15 @@ fn a_clock_that_jumps_ten_years_ends_no_wait_and_cuts_nobody() {
         wait_until(LIMIT, || i64::from(year(&mut idle)) == i64::from(before) + years);
         kept = idle;
         assert_eq!(waiting.expect_status(200).text(), "a\n", "{jump}");
+        // What is logged from now on has the time of now.
+        let path = format!("/logged{jump}");
+        get_over(&mut kept, &path);
+        let logged = || gateway.output().into_iter().find(|line| line.contains(&path));
+        wait_until(LIMIT, || logged().is_some());
+        let line = logged().map(|line| Json::read(&line)).expect("a line");
+        let time = line.text("time");
+        let of = time.get(..4).and_then(|year| year.parse::<i64>().ok());
+        assert_eq!(of, Some(i64::from(before) + years), "{jump}: {time}");
     }
     let samples = scrape(&gateway);
     assert_eq!(samples.sum("requests_total", &["status=\"5xx\""]), 0);
