@@ -138,8 +138,7 @@ fn upstreams_of(old: &Plan, new: &Plan) -> Vec<Option<UpstreamId>> {
     };
     let same = |before: usize, after: usize| {
         let (before, after) = (&old.upstreams[before], &new.upstreams[after]);
-        before.discovery == after.discovery
-            && before.endpoints.len() == after.endpoints.len()
+        before.endpoints.len() == after.endpoints.len()
             && before.endpoints.iter().zip(&after.endpoints).all(|(a, b)| a.text == b.text)
     };
     let of = pair(&names(old), &names(new), same);
@@ -197,7 +196,6 @@ fn same_upstream(old: &UpstreamPlan, new: &UpstreamPlan) -> bool {
     let UpstreamPlan {
         name: _,
         endpoints: _,
-        discovery,
         balance,
         hash,
         retry,
@@ -210,8 +208,7 @@ fn same_upstream(old: &UpstreamPlan, new: &UpstreamPlan) -> bool {
         speaks,
         announce,
     } = new;
-    *discovery == old.discovery
-        && *balance == old.balance
+    *balance == old.balance
         && *hash == old.hash
         && *retry == old.retry
         && *keepalive == old.keepalive
@@ -318,7 +315,7 @@ fn same_target((was, old): (&Plan, &Target), (is, new): (&Plan, &Target)) -> boo
         let texts = |upstream: &UpstreamPlan| -> Vec<Arc<str>> {
             upstream.endpoints.iter().map(|endpoint| endpoint.text.clone()).collect()
         };
-        old.name == new.name || old.discovery == new.discovery && texts(old) == texts(new)
+        old.name == new.name || texts(old) == texts(new)
     };
     let parts = |split: &Split| -> Vec<(UpstreamId, u32)> { split.parts().collect() };
     match (old, new) {
