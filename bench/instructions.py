@@ -72,7 +72,8 @@ def in_all(server: Server, rig: pathlib.Path, setup: Setup, requests: int,
                                1024, "--connections", CONNECTIONS, "--requests", requests]),
             capture_output=True, timeout=LOAD_SECONDS)
         if load.returncode != 0:
-            raise Trouble(f"{server.name}: {load.stderr.decode(errors='replace').strip()}")
+            why = load.stderr.decode(errors="replace").strip()
+            raise Trouble(f"{server.name}: {why}; it said: {running.process.said()[-2000:].strip()}")
         running.process.stop()
         if keep:
             keep.mkdir(parents=True, exist_ok=True)

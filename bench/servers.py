@@ -43,20 +43,22 @@ def target() -> pathlib.Path:
 
 
 @functools.cache
-def built(package: str) -> pathlib.Path:
-    """The folder with a binary of ours as it is shipped, built if need be."""
-    line = ["cargo", "build", "--quiet", "--profile", "dist", "-p", package]
+def built() -> pathlib.Path:
+    """The folder with our binaries as they are shipped, built if need be. Both at once, as `./test`
+    does: one by itself asks its crates for other features, and all of them are built again."""
+    line = ["cargo", "build", "--quiet", "--profile", "dist", "-p", "gatehouse", "-p",
+            "gatehouse-rig"]
     subprocess.run(line, cwd=ROOT, check=True, timeout=BUILD_SECONDS)
     return target() / "dist"
 
 
 def rig_binary() -> pathlib.Path:
-    return built("gatehouse-rig") / "rig"
+    return built() / "rig"
 
 
 def gatehouse_binary(given: str | None) -> pathlib.Path:
     """The binary to measure: the one given, or the one that is shipped."""
-    binary = pathlib.Path(given) if given else built("gatehouse") / "gatehouse"
+    binary = pathlib.Path(given) if given else built() / "gatehouse"
     if not binary.exists():
         raise Trouble(f"{binary}: no such file")
     return binary.resolve()

@@ -5,6 +5,7 @@ use crate::acme::Acme;
 use crate::admin::{Admin, Shown};
 use crate::certificates::Prepared;
 use crate::config::{AccessTo, Loaded, Lowered};
+use crate::discovery::Discovery;
 use crate::health;
 use crate::overload;
 use crate::registry::Registry;
@@ -96,6 +97,7 @@ pub struct Gateway {
     admin: Option<Admin>,
     log: AccessLog,
     registry: Registry,
+    discovery: Discovery,
     supervisor: Supervisor,
     in_force: Settled,
     workers: NonZeroUsize,
@@ -162,6 +164,9 @@ impl Gateway {
             .map_err(|error| log_fault(&in_force.access_log, error))?;
         let registry = Registry::default();
         registry.set_drained(taken.drained);
+        let seed = RandomState::new().hash_one(started);
+        let discovery = Discovery::new(registry.clone(), seed);
+        discovery.prepare(in_force.wanted());
         let start = Start {
             plan: Arc::clone(&in_force.plan),
             endpoints: registry.endpoints(&in_force.plan),
@@ -171,9 +176,21 @@ impl Gateway {
             inherited: taken.listeners,
         };
         let (gate, sinks) = Gate::start(start).map_err(start_fault)?;
+        discovery.attach(gate.handle());
         let log = AccessLog::start(target, sinks)
             .map_err(|error| log_fault(&in_force.access_log, error))?;
-        Ok(Gateway { gate, admin, log, registry, supervisor, in_force, workers, source, started })
+        Ok(Gateway {
+            gate,
+            admin,
+            log,
+            registry,
+            discovery,
+            supervisor,
+            in_force,
+            workers,
+            source,
+            started,
+        })
     }
 
     /// Where it listens: a line for each listener, and for the admin interface.
@@ -222,8 +239,8 @@ impl Gateway {
 
     /// What the control thread steers, and the admin interface that is to be served.
     fn steering(self) -> (Steering, Option<Admin>) {
-        let Gateway { gate, admin, log, registry, supervisor, in_force, workers, source, started } =
-            self;
+        let Gateway { gate, admin, log, registry, discovery, .. } = self;
+        let Gateway { supervisor, in_force, workers, source, started, .. } = self;
         let Source { file, program } = source;
         let path = file.as_ref().map(|file| file.path.clone());
         let facts = Rc::new(RefCell::new(Facts::new(path, started)));
@@ -242,6 +259,7 @@ impl Gateway {
             started,
             facts: Rc::clone(&facts),
             acme: acme.seen(),
+            discovery: discovery.seen(),
             mailbox: mailbox.clone(),
         });
         let resolver = Resolver::new(registry.clone(), gate.handle());
@@ -251,6 +269,7 @@ impl Gateway {
             registry,
             resolver,
             acme,
+            discovery,
             supervisor,
             admin: None,
             shown,

@@ -19,9 +19,18 @@ pub(crate) fn read_json(text: &str) -> Result<Json, String> {
         Some(_) => Err("something stands behind its end"),
     });
     value.map_err(|why| {
-        let at = text.len() - reader.rest.as_str().len();
+        let at = reader.at();
         format!("not JSON: {why}, near byte {at}")
     })
+}
+
+/// Reads a list and nothing behind it; gives each value with the byte it begins at.
+///
+/// # Errors
+/// What is wrong, and at which byte.
+pub(crate) fn read_json_list(text: &str) -> Result<Vec<(usize, Json)>, (usize, &'static str)> {
+    let mut reader = Reader { text, rest: text.chars(), depth: 0 };
+    reader.list().map_err(|why| (reader.at(), why))
 }
 
 struct Reader<'a> {
@@ -33,6 +42,36 @@ struct Reader<'a> {
 type Read<T> = Result<T, &'static str>;
 
 impl Reader<'_> {
+    /// The byte that is read next.
+    fn at(&self) -> usize {
+        self.text.len() - self.rest.as_str().len()
+    }
+
+    fn list(&mut self) -> Read<Vec<(usize, Json)>> {
+        if self.next_past_space() != Some('[') {
+            return Err("it is no list: it does not begin with [");
+        }
+        let mut items = Vec::new();
+        loop {
+            match self.next_past_space().ok_or("the list does not end")? {
+                ']' if items.is_empty() => break,
+                first => {
+                    let at = self.at() - first.len_utf8();
+                    items.push((at, self.value_from(first)?));
+                }
+            }
+            match self.next_past_space() {
+                Some(',') => {}
+                Some(']') => break,
+                _ => return Err("a list goes on with a comma, or ends"),
+            }
+        }
+        match self.next_past_space() {
+            None => Ok(items),
+            Some(_) => Err("something stands behind its end"),
+        }
+    }
+
     fn next_past_space(&mut self) -> Option<char> {
         self.rest.find(|c| !matches!(c, ' ' | '\t' | '\r' | '\n'))
     }
@@ -217,6 +256,22 @@ mod tests {
         ];
         let wanted = Json::object([("a", Json::List(list)), ("", Json::object([]))]);
         assert_eq!(read_json(text), Ok(wanted));
+    }
+
+    #[test]
+    fn a_list_is_read_with_the_places_of_its_values() {
+        let text = " [ \"a\" ,\n {\"b\":1}, [2] ] ";
+        let values = [
+            (3, Json::text("a")),
+            (10, Json::object([("b", Json::Count(1))])),
+            (19, Json::List(vec![Json::Count(2)])),
+        ];
+        assert_eq!(read_json_list(text), Ok(values.to_vec()));
+        assert_eq!(read_json_list("[]"), Ok(vec![]));
+        for (text, at) in [("{}", 1), ("[1 2]", 4), ("[1,]", 4), ("[1] x", 5), ("[\"a", 3), ("", 0)]
+        {
+            assert_eq!(read_json_list(text).map_err(|(at, _)| at), Err(at), "{text}");
+        }
     }
 
     #[test]

@@ -143,7 +143,7 @@ pub(crate) fn used() -> u64 {
     let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let mut pages = text.split(' ').skip(1).map(|word| word.parse::<u64>().unwrap_or(0));
     let (resident, shared) = (pages.next().unwrap_or(0), pages.next().unwrap_or(0));
-    resident.saturating_sub(shared) * rustix::param::page_size() as u64
+    resident.saturating_sub(shared) * gatehouse_wire::page_bytes()
 }
 
 /// Bytes of memory that this process is allowed: the least of what its cgroups say, of either

@@ -4,8 +4,10 @@
 //! Everything that publishes endpoints does so under the registry's lock, so that nothing made
 //! from an old plan can come after a new one.
 
+mod found;
+
 use crate::health::judge::{Judged, Kept, Whole, judge};
-use crate::resolver::{Name, names};
+use crate::resolver::Name;
 use crate::same::same_list;
 use gatehouse_core::address::Address;
 use gatehouse_core::chance::Chance;
@@ -32,6 +34,8 @@ const ADDRESSES_MAX: usize = 64;
 #[derive(Debug, Default)]
 struct Known {
     names: HashMap<Name, Vec<SocketAddr>>,
+    /// What sources have found, by upstream and source.
+    sets: HashMap<(Arc<str>, u64), Arc<[EndpointSpec]>>,
     upstreams: HashMap<Arc<str>, Upstream>,
     /// Upstream and endpoint, as written.
     drained: BTreeSet<(Arc<str>, Arc<str>)>,
@@ -45,6 +49,8 @@ struct Upstream {
     endpoints: HashMap<(Arc<str>, Address), Kept>,
     whole: Whole,
     published: Option<Arc<Endpoints>>,
+    /// What was found last, by this source or the one before.
+    found: Arc<[EndpointSpec]>,
 }
 
 /// Makes [`Endpoints`] and remembers what they are made from.
@@ -91,8 +97,10 @@ impl Registry {
 
     /// Resolves the names of a plan that were not resolved yet; waits for them, but not for long.
     pub fn await_names(&self, plan: &Plan) {
-        let mut names = names(plan);
-        names.retain(|name| !self.lock().names.contains_key(name));
+        let known = self.lock();
+        let mut names = known.names_of(plan);
+        names.retain(|name| !known.names.contains_key(name));
+        drop(known);
         if names.is_empty() {
             return;
         }
@@ -119,8 +127,9 @@ impl Registry {
         let mut known = self.lock();
         known.succeed(old, plan, upstream_of);
         publish(plan.upstreams.iter().map(|upstream| known.build(upstream, now())).collect());
-        let names = names(plan);
+        let names = known.names_of(plan);
         known.names.retain(|name, _| names.binary_search(name).is_ok());
+        known.keep_sets_of(plan);
     }
 
     /// Drains an endpoint, or gives it requests again. What was drained stays so across reloads.
@@ -131,7 +140,8 @@ impl Registry {
             return Named::NoUpstream;
         };
         let found = &plan.upstreams[at];
-        let Some(spec) = found.endpoints.iter().find(|spec| *spec.text == *endpoint) else {
+        let specs = known.specs(found);
+        let Some(spec) = specs.iter().find(|spec| *spec.text == *endpoint) else {
             return Named::NoEndpoint;
         };
         let key = (Arc::clone(&found.name), Arc::clone(&spec.text));
@@ -182,7 +192,8 @@ impl Registry {
         let mut known = self.lock();
         let plan = handle.observe().plan;
         for (index, upstream) in plan.upstreams.iter().enumerate() {
-            if upstream.endpoints.iter().any(|spec| matches!(spec.address, Address::Name { .. })) {
+            let specs = known.specs(upstream);
+            if specs.iter().any(|spec| matches!(spec.address, Address::Name { .. })) {
                 let endpoints = known.build(upstream, now());
                 handle.set_endpoints(&plan, UpstreamId(index as u32), endpoints);
             }
@@ -249,8 +260,10 @@ impl Known {
             if let Some(kept) = before.remove(&old.name) {
                 self.upstreams.insert(Arc::clone(&upstream.name), kept);
             }
-            for text in upstream.endpoints.iter().map(|spec| &spec.text) {
-                if drained.contains(&(Arc::clone(&old.name), Arc::clone(text))) {
+            for (_, text) in drained.iter().filter(|(of, _)| *of == old.name) {
+                // What is found may be away just now, and come back.
+                let may_come = upstream.discovery.is_some();
+                if may_come || upstream.endpoints.iter().any(|spec| spec.text == *text) {
                     self.drained.insert((Arc::clone(&upstream.name), Arc::clone(text)));
                 }
             }
@@ -313,9 +326,10 @@ impl Known {
 
     /// The endpoints of an upstream; those that are published where nothing has changed.
     fn build(&mut self, upstream: &UpstreamPlan, now: Moment) -> Arc<Endpoints> {
+        let specs = self.specs(upstream);
         let mut kept = self.upstreams.remove(&upstream.name).unwrap_or_default();
-        let list: Vec<Endpoint> = upstream
-            .endpoints
+        kept.note(upstream, &specs);
+        let list: Vec<Endpoint> = specs
             .iter()
             .flat_map(|spec| self.addresses(spec).into_iter().map(move |address| (spec, address)))
             .map(|(spec, address)| self.endpoint(upstream, &mut kept, spec, address, now))
@@ -398,83 +412,4 @@ fn is_busy(vitals: &EndpointVitals) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{ProcessEnv, load_text};
-    use gatehouse_core::plan::Changes;
-
-    fn plan(endpoints: &str) -> Plan {
-        let text = format!(
-            "[listeners.web]\nbind = \"127.0.0.1:0\"\n\
-             [[routes]]\nupstream = {{ endpoints = [{endpoints}] }}\n"
-        );
-        load_text("test.toml", &text, &ProcessEnv).lowered.expect("a good configuration").plan
-    }
-
-    /// What is published when `new` comes behind `old`.
-    fn adopted(registry: &Registry, old: &Plan, new: &Plan) -> Vec<Arc<Endpoints>> {
-        let mut published = Vec::new();
-        let changes = Changes::between(old, new);
-        registry.adopt(old, new, &changes.upstream_of, |all| published = all);
-        published
-    }
-
-    #[test]
-    fn a_name_becomes_its_addresses_and_one_that_does_not_resolve_becomes_none() {
-        let registry = Registry::default();
-        let built =
-            registry.endpoints(&plan("\"localhost:81\", \"127.0.0.1:82\", \"no.invalid:83\""));
-        let texts: Vec<&str> = built[0].list().iter().map(|endpoint| &*endpoint.text).collect();
-        assert!(texts.contains(&"localhost:81") && texts.contains(&"127.0.0.1:82"), "{texts:?}");
-        assert!(!texts.contains(&"no.invalid:83"), "{texts:?}");
-    }
-
-    #[test]
-    fn defect_2_a_name_that_stops_resolving_keeps_its_last_good_addresses() {
-        let registry = Registry::default();
-        let plan = plan("\"gone.invalid:83\"");
-        let name: Name = ("gone.invalid".into(), 83);
-        let address = SocketAddr::from(([10, 0, 0, 1], 83));
-        registry.lock().names.insert(name.clone(), vec![address]);
-        let before = registry.endpoints(&plan);
-        assert!(!registry.resolve(&[name]));
-        let after = adopted(&registry, &plan, &plan);
-        assert_eq!(after[0].list().len(), 1);
-        assert!(Arc::ptr_eq(&before[0], &after[0]));
-    }
-
-    #[test]
-    fn an_upstream_that_is_as_it_was_is_published_as_it_was() {
-        let registry = Registry::default();
-        let (old, new) = (plan("\"127.0.0.1:81\""), plan("\"127.0.0.1:81\""));
-        let first = registry.endpoints(&old);
-        let second = adopted(&registry, &old, &new);
-        assert!(Arc::ptr_eq(&first[0], &second[0]));
-    }
-
-    #[test]
-    fn vitals_are_those_of_the_same_endpoint_before() {
-        let registry = Registry::default();
-        let (old, new) = (plan("\"127.0.0.1:81\""), plan("\"127.0.0.1:80\", \"127.0.0.1:81\""));
-        let first = registry.endpoints(&old);
-        first[0].list()[0].vitals.count_pick();
-        let second = adopted(&registry, &old, &new);
-        let picked: Vec<u64> = second[0].list().iter().map(|e| e.vitals.picked()).collect();
-        assert_eq!(picked, [0, 1]);
-    }
-
-    #[test]
-    fn an_endpoint_that_comes_back_is_new_unless_something_still_counts_in_it() {
-        let registry = Registry::default();
-        let (both, one) = (plan("\"127.0.0.1:80\", \"127.0.0.1:81\""), plan("\"127.0.0.1:80\""));
-        let first = registry.endpoints(&both);
-        first[0].list()[1].vitals.count_pick();
-        adopted(&registry, &both, &one);
-        let again = adopted(&registry, &one, &both);
-        assert_eq!(again[0].list()[1].vitals.picked(), 0);
-        again[0].list()[1].vitals.try_enter(None);
-        adopted(&registry, &both, &one);
-        let again = adopted(&registry, &one, &both);
-        assert_eq!(again[0].list()[1].vitals.in_flight(), 1);
-    }
-}
+mod tests;

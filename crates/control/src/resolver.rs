@@ -1,8 +1,6 @@
 //! Names are resolved again and again, on a thread of their own.
 
 use crate::registry::Registry;
-use gatehouse_core::address::Address;
-use gatehouse_core::plan::Plan;
 use gatehouse_proxy::gate::Handle;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -33,14 +31,14 @@ impl Resolver {
 
     /// Starts its thread once there is a name; call it when there is a new plan.
     pub fn follow(&mut self) {
-        if self.stop.is_some() || names(&self.handle.observe().plan).is_empty() {
+        if self.stop.is_some() || self.registry.names(&self.handle).is_empty() {
             return;
         }
         let (stop, stopped) = channel();
         let (registry, handle) = (self.registry.clone(), self.handle.clone());
         let work = move || {
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(RESOLVE_EVERY) {
-                if registry.resolve(&names(&handle.observe().plan)) {
+                if registry.resolve(&registry.names(&handle)) {
                     registry.republish(&handle);
                 }
             }
@@ -51,18 +49,4 @@ impl Resolver {
             Err(error) => eprintln!("warn: names are not resolved again: no thread: {error}"),
         }
     }
-}
-
-/// The names of a plan, sorted.
-pub(crate) fn names(plan: &Plan) -> Vec<Name> {
-    let specs = plan.upstreams.iter().flat_map(|upstream| &upstream.endpoints);
-    let mut names: Vec<_> = specs
-        .filter_map(|spec| match &spec.address {
-            Address::Name { host, port } => Some((Arc::clone(host), *port)),
-            Address::Ip(_) | Address::Unix(_) => None,
-        })
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    names
 }

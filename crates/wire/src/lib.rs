@@ -25,10 +25,11 @@ pub mod splice;
 mod sys;
 pub mod timer;
 pub mod tls;
+pub mod told;
 pub mod tunnel;
 
 pub use attend::attend;
 pub use buffer::{Buffers, Inbox};
 pub use net::{DialError, Listener, Net, Peer};
 pub use socket::Stream;
-pub use sys::trim_memory;
+pub use sys::{page_bytes, trim_memory};

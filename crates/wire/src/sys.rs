@@ -18,6 +18,13 @@ pub(crate) fn monotonic_nanos() -> u64 {
     (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
 }
 
+/// Bytes of a page of memory. (rustix would look for the vDSO to find out: see above.)
+pub fn page_bytes() -> u64 {
+    // SAFETY: sysconf takes any number and touches no memory of ours.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u64::try_from(bytes).unwrap_or(4096)
+}
+
 /// Has the allocator give the system back what it keeps for later, where it is glibc's.
 pub fn trim_memory() {
     #[cfg(target_env = "gnu")]

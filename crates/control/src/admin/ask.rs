@@ -37,7 +37,8 @@ pub(super) struct Denied(pub u16, pub String, pub &'static str);
 pub(super) const INDEX: &str = "GET /healthz\nGET /metrics\nGET /status\nGET /diff\nPOST /reload\n\
                                 POST /apply?file=&confirm=60s\nPOST /confirm\n\
                                 GET, POST /drain?upstream=&endpoint=\n\
-                                POST /undrain?upstream=&endpoint=\n";
+                                POST /undrain?upstream=&endpoint=\n\
+                                POST /discovery/accept?upstream=\n";
 
 /// Understands a request.
 pub(super) fn ask(head: &RequestHead) -> Result<Ask, Denied> {
@@ -50,7 +51,7 @@ pub(super) fn ask(head: &RequestHead) -> Result<Ask, Denied> {
     let allow = match &*path {
         "/" | "/metrics" | "/healthz" | "/status" | "/diff" => "GET, HEAD",
         "/drain" => "GET, HEAD, POST",
-        "/reload" | "/apply" | "/confirm" | "/undrain" => "POST",
+        "/reload" | "/apply" | "/confirm" | "/undrain" | "/discovery/accept" => "POST",
         _ => {
             let text = "not here; see /".to_owned();
             return Err(Denied(404, text, ""));
@@ -86,6 +87,7 @@ pub(super) fn ask(head: &RequestHead) -> Result<Ask, Denied> {
             let (file, confirm) = (query.need("file")?.into(), query.confirm()?);
             Ok(Ask::Order(Order::Apply { file, confirm }))
         }
+        "/discovery/accept" => Ok(Ask::Order(Order::AcceptFound(query.need("upstream")?))),
         "/drain" if posted => set(Duty::Off),
         "/drain" => {
             let (upstream, endpoint) = (query.need("upstream")?, query.need("endpoint")?);

@@ -5,6 +5,7 @@
 
 use super::Shown;
 use crate::acme;
+use crate::discovery;
 use crate::overload;
 use gatehouse_core::breaker::Gate;
 use gatehouse_core::endpoints::{Endpoint, Standing};
@@ -138,6 +139,7 @@ pub fn metrics(shown: &Shown) -> String {
     handshakes(&seen.workers, &mut out);
     shown.facts.borrow().metrics(&mut out);
     acme::metrics(&shown.acme, &mut out);
+    discovery::metrics(&shown.discovery, label, &mut out);
     upstreams(&seen, &mut out);
     out
 }

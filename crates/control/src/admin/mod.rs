@@ -9,6 +9,7 @@ pub use metrics::metrics;
 pub use status::{Health, health, status};
 
 use crate::acme::Seen;
+use crate::discovery;
 use crate::steer::facts::Facts;
 use crate::steer::orders::{Answer, Mailbox, Order};
 use ask::{Ask, Denied};
@@ -56,6 +57,8 @@ pub struct Shown {
     pub(crate) facts: Rc<RefCell<Facts>>,
     /// Certificates that are asked for.
     pub(crate) acme: Seen,
+    /// Where endpoints come from.
+    pub(crate) discovery: discovery::Seen,
     pub(crate) mailbox: Mailbox,
 }
 

@@ -3,6 +3,7 @@
 use super::Shown;
 use crate::acme;
 use crate::config::Json;
+use crate::discovery;
 use gatehouse_core::address::{Address, Bind};
 use gatehouse_core::endpoints::Standing;
 use gatehouse_core::plan::{Action, Target};
@@ -96,6 +97,7 @@ pub fn status(shown: &Shown) -> Json {
         ("config", shown.facts.borrow().json()),
         ("listeners", Json::list(listeners)),
         ("acme", acme::json(&shown.acme)),
+        ("discovery", discovery::json(&shown.discovery)),
         ("routes", routes(&seen)),
         ("upstreams", upstreams(&seen)),
     ])

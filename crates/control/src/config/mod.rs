@@ -5,6 +5,7 @@
 //! resolves a name or keeps state.
 
 mod command_line;
+mod discovery;
 mod env;
 mod glob;
 mod json;
@@ -23,9 +24,11 @@ mod understand;
 mod units;
 
 pub use command_line::{CommandLine, command_line_flag, command_line_text};
+pub use discovery::{Beneath, DiscoverySpec, FileSource, SourceSpec};
 pub use env::{Env, ProcessEnv};
 pub use json::Json;
 pub use layout::{NotToml, layout};
+pub(crate) use lower::endpoint_address;
 pub use lower::{AccessTo, Expect, Expected};
 pub use probe::{
     About, Answer, Carried, Choice, Forwarded, ListenerWhy, Outcome, Question, QuestionFault,
@@ -47,6 +50,7 @@ use read::Reader;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tree::Table;
 
 /// A configuration as it was read.
@@ -71,6 +75,9 @@ pub struct Lowered {
     pub plan: Plan,
     /// Which certificates it needs; they are not read yet.
     pub tls: TlsSpecs,
+    /// Where the endpoints of each upstream come from, in the order of their ids; `None` where
+    /// they are written.
+    pub discovery: Vec<Option<Arc<DiscoverySpec>>>,
     /// Threads that serve; `None` is one per core.
     pub workers: Option<NonZeroUsize>,
     /// Where the admin interface listens; always a loopback address.

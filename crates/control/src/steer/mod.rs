@@ -14,6 +14,7 @@ use crate::access_log::AccessLog;
 use crate::acme::Acme;
 use crate::admin::{Admin, Door, Shown};
 use crate::certificates::{Files, make};
+use crate::discovery::Discovery;
 use crate::registry::{Duty, Named, Registry};
 use crate::resolver::Resolver;
 use crate::supervisor::{Supervisor, Word};
@@ -51,6 +52,7 @@ pub(crate) struct Steering {
     pub registry: Registry,
     pub resolver: Resolver,
     pub acme: Acme,
+    pub discovery: Discovery,
     pub supervisor: Supervisor,
     /// The admin interface, while there is one.
     pub admin: Option<Door>,
@@ -168,6 +170,7 @@ impl Steering {
                 self.busy = Busy::No;
                 reply.give(Answer::line(500, "reading the configuration failed; this is a bug"));
             }
+            Order::AcceptFound(upstream) => self.discovery.accept(upstream, reply),
             Order::Duty { upstream, endpoint, duty } => {
                 reply.give(self.set_duty(&upstream, &endpoint, duty));
             }
@@ -191,8 +194,8 @@ impl Steering {
             Named::NoEndpoint => {
                 let plan = &self.in_force.plan;
                 let found = plan.upstreams.iter().find(|other| *other.name == *upstream);
-                let texts = found.into_iter().flat_map(|found| &found.endpoints);
-                let texts: Vec<&str> = texts.take(16).map(|spec| &*spec.text).collect();
+                let texts = found.map(|found| self.registry.some_texts(found, 16));
+                let texts: Vec<Arc<str>> = texts.unwrap_or_default();
                 let text = format!(
                     "upstream {upstream} has no endpoint {endpoint}; it has: {}",
                     texts.join(", ")

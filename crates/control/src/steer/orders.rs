@@ -28,6 +28,8 @@ pub(crate) enum Order {
     Confirm,
     /// Drain an endpoint, or give it requests again.
     Duty { upstream: String, endpoint: String, duty: Duty },
+    /// Take what is held back of what was found for this upstream.
+    AcceptFound(String),
     /// Go on with a file that has been read.
     Adopt(Box<Read>),
     /// Go on without it: reading it has failed in a way nothing was made for.

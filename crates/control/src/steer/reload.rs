@@ -9,8 +9,9 @@ use crate::access_log::Target;
 use crate::admin::Admin;
 use crate::certificates::{Prepared, prepare};
 use crate::config::{
-    AccessTo, Loaded, Lowered, Paint, ProcessEnv, TlsSpecs, Verdict, load, render,
+    AccessTo, DiscoverySpec, Loaded, Lowered, Paint, ProcessEnv, TlsSpecs, Verdict, load, render,
 };
+use crate::discovery::{Discovery, Wanted, wanted};
 use crate::gateway::{Fault, Shows, bind_admin, log_fault, start_fault};
 use crate::registry::Registry;
 use gatehouse_core::address::Bind;
@@ -32,12 +33,20 @@ pub(crate) struct Settled {
     /// Which certificates it needs, and what they were made into.
     pub tls: TlsSpecs,
     pub prepared: Prepared,
+    /// Where the endpoints of each upstream come from.
+    pub discovery: Vec<Option<Arc<DiscoverySpec>>>,
 }
 
 impl Settled {
     pub fn of(lowered: Lowered, prepared: Prepared) -> Settled {
-        let Lowered { plan, tls, workers, admin, access_log, expects: _, places: _ } = lowered;
-        Settled { plan: Arc::new(plan), workers, admin, access_log, tls, prepared }
+        let Lowered { plan, tls, discovery, workers, admin, access_log, expects: _, places: _ } =
+            lowered;
+        Settled { plan: Arc::new(plan), workers, admin, access_log, tls, prepared, discovery }
+    }
+
+    /// What it wants found.
+    pub fn wanted(&self) -> Vec<Wanted> {
+        wanted(&self.plan, &self.discovery)
     }
 }
 
@@ -91,12 +100,12 @@ impl From<Fault> for Refused {
     }
 }
 
-/// Reads and understands a file and the certificates it names, and waits for names that are new in
-/// it, but not for long.
+/// Reads and understands a file and the certificates it names, and waits for sources and names that
+/// are new in it, but not for long.
 fn read(
     file: &Path,
     purpose: Purpose,
-    registry: &Registry,
+    (registry, discovery): (&Registry, &Discovery),
     before: &Prepared,
     last_read: Option<&LastRead>,
 ) -> Read {
@@ -110,6 +119,7 @@ fn read(
     let parts = loaded.lowered.take().zip(prepared);
     let settled = parts.map(|(lowered, prepared)| Settled::of(lowered, prepared));
     if let (Some(settled), Some(_)) = (&settled, purpose.cause()) {
+        discovery.prepare(settled.wanted());
         registry.await_names(&settled.plan);
     }
     Read { purpose, file: file.to_owned(), problems, verdict, settled }
@@ -155,11 +165,11 @@ impl Steering {
             }
             return self.refuse(purpose, Refused::new(409, why), reply);
         }
-        let registry = self.registry.clone();
+        let (registry, discovery) = (self.registry.clone(), self.discovery.clone());
         let last_read = is_own.then(|| self.last_read.clone());
         let before = self.in_force.prepared.clone();
         let work = move || {
-            let read = read(&file, purpose, &registry, &before, last_read.as_ref());
+            let read = read(&file, purpose, (&registry, &discovery), &before, last_read.as_ref());
             Order::Adopt(Box::new(read))
         };
         match self.mailbox.run("reader", reply, Order::NotRead, work) {
@@ -330,6 +340,7 @@ impl Steering {
         self.in_force = new;
         self.resolver.follow();
         self.acme.follow(&self.in_force.tls.acme);
+        self.discovery.follow(self.in_force.wanted());
         Ok(())
     }
 }

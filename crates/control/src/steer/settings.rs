@@ -7,7 +7,7 @@ use std::fmt::Display;
 
 /// A line for each setting that is different.
 pub(super) fn changed(old: &Settled, new: &Settled) -> Vec<String> {
-    let Settled { plan, workers, admin, access_log, tls: _, prepared } = new;
+    let Settled { plan, workers, admin, access_log, tls: _, prepared, discovery: _ } = new;
     let mut lines = Vec::new();
     let mut note = |name: &str, old: String, new: String| {
         if old != new {

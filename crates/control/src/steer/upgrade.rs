@@ -112,6 +112,7 @@ impl Steering {
                 self.supervisor.tell(Word::Successor(process));
                 self.admin = None;
                 self.acme.stop();
+                self.discovery.stop();
                 self.gate.leave(self.in_force.plan.drain);
                 self.draining = true;
             }

@@ -8,11 +8,11 @@
 
 use super::orders::{Cause, Mailbox, Order};
 use crate::config::{Loaded, ProcessEnv, load};
+use crate::watched;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
@@ -74,7 +74,7 @@ struct Watch {
 
 impl Watch {
     fn new(file: PathBuf, mailbox: Mailbox) -> Watch {
-        let inotify = match inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK) {
+        let inotify = match watched::open() {
             Ok(inotify) => Some(inotify),
             Err(error) => {
                 let every = COMPARE_EVERY.as_secs();
@@ -104,26 +104,11 @@ impl Watch {
         }
     }
 
-    /// Watches what the configuration is made of now; says whether anything is new. What is
-    /// watched already is asked for again: another file may stand there by the same name.
+    /// Watches what the configuration is made of now; says whether anything is new.
     fn follow(&mut self, loaded: &Loaded) -> bool {
         let places: BTreeSet<PathBuf> = places(loaded).into_iter().take(WATCHED_MAX).collect();
         let Some(inotify) = &self.inotify else { return false };
-        let flags = WatchFlags::CLOSE_WRITE
-            | WatchFlags::CREATE
-            | WatchFlags::DELETE
-            | WatchFlags::MOVED_FROM
-            | WatchFlags::MOVED_TO
-            | WatchFlags::ATTRIB
-            | WatchFlags::DELETE_SELF
-            | WatchFlags::MOVE_SELF;
-        for place in &places {
-            // What cannot be watched is compared.
-            let _ = inotify::add_watch(inotify, place, flags);
-        }
-        let new = places.difference(&self.watched).next().is_some();
-        self.watched = places;
-        new
+        watched::follow(inotify.as_fd(), places, &mut self.watched)
     }
 
     /// Waits until the kernel tells of something, for at most `wait`, and takes all it tells.
@@ -146,30 +131,16 @@ impl Watch {
     }
 }
 
-/// The files of a configuration, the folders they stand in, as named and as they really are, and
-/// the folders that includes look into.
+/// The files of a configuration, the folders they stand in, and those that includes look into.
 fn places(loaded: &Loaded) -> Vec<PathBuf> {
-    let mut places = Vec::new();
-    for file in loaded.sources.files() {
-        let path = Path::new(&file.name);
-        places.push(folder(path));
-        if let Ok(real) = path.canonicalize() {
-            places.push(folder(&real));
-            places.push(real);
-        }
-    }
+    let files = loaded.sources.files().iter();
+    let mut places: Vec<PathBuf> =
+        files.flat_map(|file| watched::places_of(Path::new(&file.name))).collect();
     for pattern in &loaded.includes {
         let found = pattern.ancestors().skip(1).find(|folder| folder.is_dir());
         places.push(found.map_or_else(|| PathBuf::from("."), Path::to_owned));
     }
     places
-}
-
-fn folder(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    }
 }
 
 #[cfg(test)]

@@ -72,6 +72,9 @@ fn understood(lowered: &Lowered) -> String {
     for upstream in tls.upstreams.iter().flatten() {
         let _ = writeln!(out, "\n{upstream:#?}");
     }
+    for discovery in lowered.discovery.iter().flatten() {
+        let _ = writeln!(out, "\n{discovery:#?}");
+    }
     for order in &tls.acme {
         let _ = writeln!(out, "\n{order:#?}");
     }

@@ -138,7 +138,8 @@ fn upstreams_of(old: &Plan, new: &Plan) -> Vec<Option<UpstreamId>> {
     };
     let same = |before: usize, after: usize| {
         let (before, after) = (&old.upstreams[before], &new.upstreams[after]);
-        before.endpoints.len() == after.endpoints.len()
+        before.discovery == after.discovery
+            && before.endpoints.len() == after.endpoints.len()
             && before.endpoints.iter().zip(&after.endpoints).all(|(a, b)| a.text == b.text)
     };
     let of = pair(&names(old), &names(new), same);
@@ -196,6 +197,7 @@ fn same_upstream(old: &UpstreamPlan, new: &UpstreamPlan) -> bool {
     let UpstreamPlan {
         name: _,
         endpoints: _,
+        discovery,
         balance,
         hash,
         retry,
@@ -208,7 +210,8 @@ fn same_upstream(old: &UpstreamPlan, new: &UpstreamPlan) -> bool {
         speaks,
         announce,
     } = new;
-    *balance == old.balance
+    *discovery == old.discovery
+        && *balance == old.balance
         && *hash == old.hash
         && *retry == old.retry
         && *keepalive == old.keepalive
@@ -315,7 +318,7 @@ fn same_target((was, old): (&Plan, &Target), (is, new): (&Plan, &Target)) -> boo
         let texts = |upstream: &UpstreamPlan| -> Vec<Arc<str>> {
             upstream.endpoints.iter().map(|endpoint| endpoint.text.clone()).collect()
         };
-        old.name == new.name || texts(old) == texts(new)
+        old.name == new.name || old.discovery == new.discovery && texts(old) == texts(new)
     };
     let parts = |split: &Split| -> Vec<(UpstreamId, u32)> { split.parts().collect() };
     match (old, new) {

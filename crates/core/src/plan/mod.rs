@@ -21,8 +21,8 @@ pub use route::{
     TemplateFacts, TemplateFault, Timeouts,
 };
 pub use upstream::{
-    Balance, EndpointSpec, HashBy, Keepalive, ProxyVersion, Retry, RetryStatuses, Ring, Speaks,
-    UpstreamId, UpstreamPlan,
+    Balance, Discovery, EndpointSpec, HashBy, Keepalive, ProxyVersion, Retry, RetryStatuses, Ring,
+    Speaks, UpstreamId, UpstreamPlan,
 };
 
 use crate::overload::Ceilings;

@@ -6,6 +6,7 @@ use crate::health::HealthRule;
 use crate::outlier::OutlierRule;
 use crate::queue::QueueRule;
 use crate::retry_budget::RetryBudget;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,24 @@ pub struct EndpointSpec {
     pub connections_max: Option<u32>,
     /// Whether it is used only when no other endpoint is ready.
     pub backup: bool,
+}
+
+/// Where an upstream's endpoints come from, as far as a plan knows: whoever finds them tells its
+/// sources apart by this.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Discovery {
+    /// The source in a few words, without secrets: `file backends.json`.
+    pub source: Arc<str>,
+    /// The same for the same settings, secrets included, within one process and the next of its
+    /// build.
+    pub id: u64,
+}
+
+/// Without the number, which says nothing to anybody.
+impl fmt::Debug for Discovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Discovery").field("source", &self.source).finish_non_exhaustive()
+    }
 }
 
 /// How an endpoint is chosen.
@@ -203,6 +222,8 @@ pub struct UpstreamPlan {
     pub name: Arc<str>,
     /// Its endpoints as written. Who can answer right now is [`crate::endpoints::Endpoints`].
     pub endpoints: Vec<EndpointSpec>,
+    /// Where they come from where none is written; `None` where they are.
+    pub discovery: Option<Discovery>,
     /// How one is chosen.
     pub balance: Balance,
     /// What a hash is taken of; `ClientIp` where the balance takes none.
@@ -234,6 +255,7 @@ impl UpstreamPlan {
         UpstreamPlan {
             name: name.into(),
             endpoints,
+            discovery: None,
             balance: Balance::default(),
             hash: HashBy::ClientIp,
             retry: Retry::default(),

@@ -195,8 +195,8 @@ fn a_port_that_needs_privilege_is_named_with_what_grants_it() {
 #[test]
 fn what_cannot_be_in_this_version_is_said_so() {
     refused(
-        "[[routes]]\nupstream = { endpoints = [\"127.0.0.1:1\"], discovery = 1 }\n",
-        &["gatehouse.toml:6:43: error:", "not in this version"],
+        "[[routes]]\nupstream = \"a\"\n[upstreams.a]\ndiscovery = { consul = 1 }\n",
+        &["gatehouse.toml:8:15: error:", "`consul` is not in this version"],
     );
 }
 

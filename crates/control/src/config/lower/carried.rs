@@ -4,6 +4,7 @@ use super::super::problem::{Kind, Problem};
 use super::super::source::Place;
 use super::super::tree::{Item, Table};
 use super::Lower;
+use super::discovery::is_secured;
 use super::merge::Merged;
 use gatehouse_core::plan::{Action, Carries, ListenerId, Speaks, Target, UpstreamId};
 use gatehouse_core::route::ListenerSet;
@@ -205,6 +206,10 @@ impl Written {
             if let Some(text) = text.filter(|text| text.text.contains("://")) {
                 refuse(text.place, "an endpoint of TCP is \"host:port\" or \"unix:/path\"");
             }
+        }
+        let scheme = table.table("discovery").and_then(|own| own.item("scheme"));
+        if let Some(item) = scheme.filter(|_| is_secured(table)) {
+            refuse(item.place, "TCP is carried as it is: discovery.scheme does not apply");
         }
         let place = table.item("protocol").map_or(table.place, |item: &Item| item.place);
         let protocol = table.word("protocol").map(|word| (word, place));

@@ -4,6 +4,7 @@ use super::super::tree::{Table, Text};
 use super::{Fault, Lower, matcher};
 use gatehouse_core::plan::{Address, EndpointSpec};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 impl Lower<'_> {
@@ -38,6 +39,22 @@ impl Lower<'_> {
                 .map(|count| u32::try_from(count).unwrap_or(u32::MAX)),
             backup: table.and_then(|table| table.flag("backup")).unwrap_or(false),
         })
+    }
+}
+
+/// An endpoint that is found: `host:port`, `[::1]:port` or `unix:/path`, without a scheme.
+///
+/// # Errors
+/// Why it is none, and what is to be written.
+pub(crate) fn endpoint_address(text: &str) -> Result<Address, String> {
+    let bad = |hint: String| format!("\"{}\" is no endpoint: {hint}", text.escape_debug());
+    match text.strip_prefix("unix:") {
+        Some(path) if path.starts_with('/') && !path.contains('\0') => {
+            Ok(Address::Unix(PathBuf::from(path).into()))
+        }
+        Some(_) => Err(bad("write \"unix:/path\"".to_owned())),
+        None if text.contains('/') => Err(bad("write \"host:port\", without a scheme".to_owned())),
+        None => parse_authority(text, None).map_err(bad),
     }
 }
 

@@ -4,6 +4,7 @@ use super::super::problem::Kind;
 use super::super::source::Place;
 use super::super::tree::Table;
 use super::Lower;
+use super::discovery::is_secured;
 use gatehouse_core::plan::{EndpointSpec, Speaks};
 
 impl Lower<'_> {
@@ -18,6 +19,13 @@ impl Lower<'_> {
             _ => return Speaks::Http1,
         };
         self.transport_that_cannot_apply(word, place, endpoints);
+        let (found, secured) = (table.table("discovery").is_some(), is_secured(table));
+        if found && (word == "h2" && !secured || word == "h2c" && secured) {
+            let scheme = if secured { "https" } else { "http" };
+            let reason = format!("protocol = \"{word}\" does not apply to what is found: {scheme}");
+            let hint = "h2 is under TLS, with discovery.scheme = \"https\"; h2c is in clear";
+            self.error_hint(Kind::NotApplicable, place, reason, hint);
+        }
         if let Some(entry) = table.entry("proxy-protocol") {
             let reason = "`proxy-protocol` does not apply to HTTP/2: its connections carry the \
                           requests of many clients";

@@ -6,6 +6,7 @@
 mod acme;
 mod action;
 mod carried;
+mod discovery;
 mod edits;
 mod endpoint;
 mod expect;
@@ -23,9 +24,11 @@ mod tls;
 mod upstream;
 mod warn;
 
+pub(crate) use endpoint::endpoint_address;
 pub use expect::{Expect, Expected};
 pub use settings::AccessTo;
 
+use super::discovery::DiscoverySpec;
 use super::env::Env;
 use super::problem::{Kind, Problem, Report};
 use super::source::{Place, Sources};
@@ -38,6 +41,7 @@ use gatehouse_core::route::{ListenerSet, RouteRule, Router};
 use listener::Bound;
 use merge::Merged;
 use names::Names;
+use std::sync::Arc;
 
 /// What is being built, and where problems go.
 pub(crate) struct Lower<'a> {
@@ -52,6 +56,8 @@ pub(crate) struct Lower<'a> {
     upstream_plans: Vec<UpstreamPlan>,
     /// Which certificates listeners and upstreams need, in the order of their ids.
     tls: TlsSpecs,
+    /// Where the endpoints of each upstream come from, in the order of their ids.
+    discovery: Vec<Option<Arc<DiscoverySpec>>>,
     /// What of it is asked for by ACME.
     wanted: Vec<acme::Wanted>,
     /// Where the service manager keeps state for the gateway.
@@ -84,6 +90,7 @@ pub(crate) fn lower(
         tcp_listeners: ListenerSet::NONE,
         upstream_plans: Vec::new(),
         tls: TlsSpecs::default(),
+        discovery: Vec::new(),
         wanted: Vec::new(),
         state_folder: state_folder(env),
         upstreams_written: Vec::new(),
@@ -126,6 +133,7 @@ pub(crate) fn lower(
         Ok(plan) => Some(Lowered {
             plan,
             tls: lower.tls,
+            discovery: lower.discovery,
             workers: settings.workers,
             admin: settings.admin,
             access_log: settings.access_log,

@@ -195,7 +195,9 @@ impl Lower<'_> {
     pub(super) fn queue(&mut self, table: &Table, endpoints: &[EndpointSpec]) -> Option<QueueRule> {
         let rule = table.table("queue")?;
         let usual = Duration::from_secs(1);
-        let capped = endpoints.iter().any(|endpoint| endpoint.connections_max.is_some());
+        let found = table.table("discovery");
+        let capped = endpoints.iter().any(|endpoint| endpoint.connections_max.is_some())
+            || found.is_some_and(|found| found.means("max-connections"));
         let limited = table.table("breaker").is_some_and(|breaker| breaker.means("max-in-flight"));
         if !capped && !limited {
             let reason = "`queue` does nothing: nothing limits what is in flight";

@@ -5,6 +5,7 @@ use super::super::source::Place;
 use super::super::tls::{CertificateSpec, ClientCert, FileSpec, ListenerTls, Trust, UpstreamTls};
 use super::super::tree::{Table, Text, Value};
 use super::Lower;
+use super::discovery::is_secured;
 use gatehouse_core::plan::{Carries, EndpointSpec, HttpVersions};
 use gatehouse_wire::tls::{MinVersion, ServerId, suite_named};
 use std::sync::Arc;
@@ -139,11 +140,25 @@ impl Lower<'_> {
         table: &Table,
         endpoints: &mut [EndpointSpec],
     ) -> Option<UpstreamTls> {
-        let secured = endpoints.iter().any(|endpoint| endpoint.tls.is_some());
+        let secured = endpoints.iter().any(|endpoint| endpoint.tls.is_some()) || is_secured(table);
         let own = table.table("tls");
-        if let Some(entry) = table.entry("tls").filter(|_| !secured && !endpoints.is_empty()) {
-            let reason = "`tls` does not apply: no endpoint begins with https://";
-            self.error_hint(Kind::NotApplicable, entry.place, reason, "write \"https://host\"");
+        if let Some(entry) = table.entry("tls").filter(|_| !secured) {
+            let hints = [
+                (
+                    "discovery",
+                    "the endpoints are not under TLS",
+                    "write discovery.scheme = \"https\"",
+                ),
+                ("endpoints", "no endpoint begins with https://", "write \"https://host\""),
+            ];
+            let found = hints.into_iter().find(|(key, ..)| match *key {
+                "endpoints" => !endpoints.is_empty(),
+                other => table.table(other).is_some(),
+            });
+            if let Some((_, why, hint)) = found {
+                let reason = format!("`tls` does not apply: {why}");
+                self.error_hint(Kind::NotApplicable, entry.place, reason, hint);
+            }
         }
         if !secured {
             return None;

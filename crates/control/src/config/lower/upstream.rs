@@ -9,7 +9,7 @@ use super::{Fault, Lower, edits};
 use gatehouse_core::endpoints::ENDPOINTS_MAX;
 use gatehouse_core::health::HealthRule;
 use gatehouse_core::plan::{
-    Balance, EndpointSpec, HashBy, Keepalive, ProxyVersion, Ring, UpstreamPlan,
+    Balance, Discovery, EndpointSpec, HashBy, Keepalive, ProxyVersion, Ring, UpstreamPlan,
 };
 use std::collections::HashMap;
 
@@ -29,9 +29,10 @@ impl Lower<'_> {
     pub(super) fn upstream(&mut self, name: &str, place: Place, table: &Table) -> usize {
         self.upstreams.add(name, place, self.report);
         let (mut endpoints, weight) = self.endpoints(table);
+        let discovery = self.discovery(table);
         let tls = self.upstream_tls(name, place, table, &mut endpoints);
         self.tls.upstreams.push(tls);
-        let (balance, hash) = self.balance(table, weight);
+        let (balance, hash) = self.balance(table, weight, discovery.as_ref());
         let retry = self.retry(table);
         let announce = self.announce(table);
         let speaks = self.speaks(table, &endpoints);
@@ -41,6 +42,7 @@ impl Lower<'_> {
         let plan = UpstreamPlan {
             name: name.into(),
             endpoints,
+            discovery,
             balance,
             hash,
             retry,
@@ -59,6 +61,7 @@ impl Lower<'_> {
     fn broken_upstream(&mut self, name: &str, place: Place) -> usize {
         self.upstreams.add(name, place, self.report);
         self.tls.upstreams.push(None);
+        self.discovery.push(None);
         self.keep_upstream(UpstreamPlan::of(name, Vec::new()), Written::default())
     }
 
@@ -116,7 +119,12 @@ impl Lower<'_> {
         (specs, weight)
     }
 
-    fn balance(&mut self, table: &Table, weight: Option<Place>) -> (Balance, HashBy) {
+    fn balance(
+        &mut self,
+        table: &Table,
+        weight: Option<Place>,
+        discovery: Option<&Discovery>,
+    ) -> (Balance, HashBy) {
         let hash = table.table("hash");
         let ring_word = hash.and_then(|hash| hash.word("ring")).unwrap_or("default");
         let load_bound = hash.and_then(|hash| hash.number("load-bound"));
@@ -132,7 +140,8 @@ impl Lower<'_> {
             Some("peak-ewma") => Balance::PeakEwma,
             Some("consistent-hash") => Balance::ConsistentHash(ring),
             Some("maglev") => Balance::Maglev,
-            None if weight.is_some() => Balance::WeightedRoundRobin,
+            // Whatever is found may have a weight.
+            None if weight.is_some() || discovery.is_some() => Balance::WeightedRoundRobin,
             Some(_) | None => Balance::RoundRobin,
         };
         if !table.is_broken("balance") {

@@ -3,6 +3,7 @@
 //! This table reads a file, refuses what is not in it, and writes `docs/configuration.md` and the
 //! JSON Schema. A key that is not here does not exist; what it means is said in `lower`.
 
+mod discovery;
 mod json_schema;
 mod markdown;
 mod resilience;

@@ -1,8 +1,9 @@
 //! Upstreams: their endpoints, how one is chosen, when it is tried again, what is kept open.
 
+use super::discovery::DISCOVERY;
 use super::resilience::{BREAKER, HEALTH, OUTLIER, QUEUE, RETRY};
 use super::tls::UPSTREAM_TLS;
-use super::{DAY, HOUR, Section, Shape, Word, duration, key, later, later_word, text, word};
+use super::{DAY, HOUR, Section, Shape, Word, duration, key, later_word, text, word};
 
 /// The least and the most weight an endpoint can have.
 pub(super) const WEIGHT: (u64, u64) = (1, 65_535);
@@ -19,10 +20,18 @@ pub(super) static UPSTREAM: Section = Section {
             "At least one: `\"host:port\"`, `\"http://host:port/base\"` (the base path is joined \
              with one slash; `https://` for TLS), `\"unix:/path\"`, or a table.",
         )
-        .required(),
+        .otherwise("`discovery` says where they come from"),
+        key(
+            "discovery",
+            Shape::Table(&DISCOVERY),
+            "{ file = { path = \"backends.json\" } }",
+            "Where its endpoints come from, in place of `endpoints`.",
+        )
+        .otherwise("`endpoints` are listed"),
         key("balance", Shape::Words(BALANCES), "\"least-request\"", "How an endpoint is chosen.")
             .otherwise(
-                "`\"round-robin\"`, or `\"weighted-round-robin\"` where an endpoint has a weight",
+                "`\"round-robin\"`, or `\"weighted-round-robin\"` where an endpoint has a weight or is \
+                 found by `discovery`",
             ),
         key(
             "hash",
@@ -101,7 +110,6 @@ pub(super) static UPSTREAM: Section = Section {
              evenly growing. Balances by hash do not follow it.",
         )
         .otherwise("the whole share at once"),
-        later("discovery", "Endpoints from ZooKeeper, DNS, a file, etcd or Consul."),
     ],
 };
 

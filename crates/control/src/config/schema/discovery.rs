@@ -1,0 +1,59 @@
+//! Discovery: where an upstream's endpoints come from, where they are not written.
+//!
+//! One key a source; a source that has many keys has a file of its own beside this one.
+
+use super::{Section, Shape, Word, key, later, text, word};
+
+pub(super) static DISCOVERY: Section = Section {
+    noun: "a discovery",
+    heading: "discovery = { … }",
+    doc: "One source that an upstream's endpoints come from, and how its answers are taken. What \
+          a source cannot say, or says wrongly, changes nothing: the last good endpoints stay.",
+    keys: &[
+        key(
+            "file",
+            Shape::Table(&FILE),
+            "{ path = \"backends.json\" }",
+            "A list in a file, taken in whenever that changes.",
+        ),
+        later("dns", "Addresses of a name, or its SRV records."),
+        later("zookeeper", "Nodes of ZooKeeper."),
+        later("etcd", "Keys of etcd v3."),
+        later("consul", "A service of Consul."),
+        key(
+            "min-healthy",
+            Shape::Share,
+            "\"80%\"",
+            "A set of fewer endpoints than this share of the last one is held back, and reported: \
+             the last one stays until a larger set comes, or an operator accepts this one \
+             (`gatehouse discovery accept UPSTREAM`). A set of none is always held back.",
+        )
+        .default("\"50%\""),
+        key(
+            "scheme",
+            Shape::Words(SCHEMES),
+            "\"https\"",
+            "How the endpoints are spoken to. Under TLS an endpoint has to be who `tls.name` says, \
+             else the host it was found under, else its address.",
+        )
+        .default("\"http\""),
+        key(
+            "max-connections",
+            Shape::Count { min: 1, max: 1_000_000 },
+            "200",
+            "Requests in flight at once at each endpoint, or TCP connections, over all workers.",
+        )
+        .otherwise("no limit"),
+    ],
+};
+
+const SCHEMES: &[Word] = &[word("http", "In clear."), word("https", "Under TLS.")];
+
+static FILE: Section = Section {
+    noun: "a file of endpoints",
+    heading: "file = { … }",
+    doc: "A file with a list of endpoints: JSON, or TOML with `endpoints = […]` where its name \
+          ends in `.toml`. An endpoint is `\"host:port\"`, or a table of `address`, and where \
+          wanted `weight`, `backup`, `zone`, `metadata`. Replace it by renaming another over it.",
+    keys: &[key("path", text("a path"), "\"backends.json\"", "The file.").required()],
+};
