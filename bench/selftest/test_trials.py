@@ -95,9 +95,11 @@ class Slow(unittest.TestCase):
     def test_whatever_another_client_notices_is_said(self):
         slow = script("slow")
         good = {"alone": {"p99": 1.0, "direct": {"p99": 0.5}},
+                "coming": {"max": 99.0, "failed": 0, "direct": {"max": 9.0}},
                 "beside": {"p99": 2.0, "failed": 0, "direct": {"p99": 1.0}}, "senders_left": 0}
         self.assertEqual(slow.misses(good), [])
-        for of, wrong in [("beside", {"failed": 1}), ("beside", {"p99": 7.0}),
+        for of, wrong in [("beside", {"failed": 1}), ("coming", {"failed": 1}),
+                          ("coming", {"max": 300.0}), ("beside", {"p99": 7.0}),
                           (None, {"senders_left": 3})]:
             bad = copy.deepcopy(good)
             (bad[of] if of else bad).update(wrong)
