@@ -6,7 +6,7 @@
 use crate::acme::placeholder;
 use crate::config::{
     AcmeSpec, CertificateSpec, ClientCert, FileSpec, Kind, ListenerTls, Loaded, Place, Problem,
-    Severity, TlsSpecs, Trust, UpstreamTls,
+    RegistryTls, Severity, TlsSpecs, Trust, UpstreamTls,
 };
 use gatehouse_core::plan::Plan;
 use gatehouse_proxy::credentials::Credentials;
@@ -409,6 +409,23 @@ impl Maker<'_> {
 /// # Errors
 /// In words.
 pub(crate) fn client_side(roots: Option<&Path>) -> Result<ClientSide, String> {
+    side(roots, None)
+}
+
+/// The same for a registry, which may want to be shown a certificate.
+///
+/// # Errors
+/// In words.
+pub(crate) fn registry_side(tls: &RegistryTls) -> Result<ClientSide, String> {
+    let identity = tls.identity.as_ref().map(|(cert, key)| {
+        let of = |path: &Path| read(path).map_err(|why| format!("{}: {why}", path.display()));
+        let identity = Identity::from_pem(&of(cert)?, &of(key)?, None);
+        identity.map_err(|fault| format!("{}, {}: {fault}", cert.display(), key.display()))
+    });
+    side(tls.roots.as_deref(), identity.transpose()?)
+}
+
+fn side(roots: Option<&Path>, identity: Option<Identity>) -> Result<ClientSide, String> {
     let roots = match roots {
         None => Roots::from_store(rustls_native_certs::load_native_certs().certs),
         Some(path) => {
@@ -418,7 +435,7 @@ pub(crate) fn client_side(roots: Option<&Path>) -> Result<ClientSide, String> {
         }
     };
     let verify = Verify::By(roots);
-    let (identity, suites) = (None, Vec::new());
+    let suites = Vec::new();
     let spec = ClientSpec { verify, identity, min_version: MinVersion::default(), suites };
     ClientSide::new(&spec, &[b"http/1.1"]).map_err(|fault| fault.to_string())
 }

@@ -26,6 +26,8 @@ pub struct Answer {
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoAnswer {
+    /// Its name has no address.
+    NoAddress,
     /// The connection could not be opened.
     Dial(DialError),
     /// The TLS handshake failed, in these words.
@@ -41,6 +43,7 @@ pub enum NoAnswer {
 impl fmt::Display for NoAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            NoAnswer::NoAddress => f.write_str("its name does not resolve"),
             NoAnswer::Dial(DialError::Refused) => f.write_str("connection refused"),
             NoAnswer::Dial(DialError::Failed(why)) => f.write_str(why),
             NoAnswer::Handshake(why) => write!(f, "tls handshake: {why}"),
@@ -79,7 +82,7 @@ impl Door<'_> {
 }
 
 /// Says `text`.
-async fn say(stream: &mut Stream, text: &[u8]) -> Result<(), NoAnswer> {
+pub(crate) async fn say(stream: &mut Stream, text: &[u8]) -> Result<(), NoAnswer> {
     let mut written = 0;
     let wrote = poll_fn(|cx| poll_write_all(cx, stream, text, &mut written)).await;
     wrote.map_err(|_| NoAnswer::Closed)
@@ -122,7 +125,12 @@ pub async fn exchange(
         let mut stream = door.open().await?;
         say(&mut stream, request).await?;
         let mut inbox = Inbox::new(Buffers::new());
-        read(&mut stream, &mut inbox, body_max).await
+        let head = read_head(&mut stream, &mut inbox).await?;
+        let mut decoder = Decoder::new(head.body);
+        let mut body = Vec::new();
+        poll_fn(|cx| poll_body(cx, &mut stream, &mut inbox, &mut decoder, body_max, &mut body))
+            .await?;
+        Ok((head, body))
     })
     .await
 }
@@ -130,11 +138,11 @@ pub async fn exchange(
 /// Interim answers before the answer.
 const INTERIM_MAX: usize = 8;
 
-async fn read(
+/// Reads the head of an answer. Interim ones are passed over.
+pub(crate) async fn read_head(
     stream: &mut Stream,
     inbox: &mut Inbox,
-    body_max: usize,
-) -> Result<(ResponseHead, Vec<u8>), NoAnswer> {
+) -> Result<ResponseHead, NoAnswer> {
     let mut head = ResponseHead::default();
     for _ in 0..=INTERIM_MAX {
         let mut scanned = 0;
@@ -142,10 +150,7 @@ async fn read(
             .await
             .map_err(meaning)?;
         if head.status >= 200 {
-            let mut decoder = Decoder::new(head.body);
-            let mut body = Vec::new();
-            poll_fn(|cx| poll_body(cx, stream, inbox, &mut decoder, body_max, &mut body)).await?;
-            return Ok((head, body));
+            return Ok(head);
         }
         inbox.release_if_empty();
     }
@@ -161,20 +166,46 @@ fn poll_body(
     most: usize,
     body: &mut Vec<u8>,
 ) -> Poll<Result<(), NoAnswer>> {
+    while body.len() < most {
+        let ended = ready!(poll_piece(cx, stream, inbox, decoder, body))?;
+        body.truncate(most);
+        if ended == Ended::Yes {
+            break;
+        }
+    }
+    Poll::Ready(Ok(()))
+}
+
+/// Whether a body has come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Yes,
+    No,
+}
+
+/// Reads the next piece of a body, as much as comes at once; nothing is a piece only at the end.
+pub(crate) fn poll_piece(
+    cx: &mut Context<'_>,
+    stream: &mut Stream,
+    inbox: &mut Inbox,
+    decoder: &mut Decoder,
+    body: &mut Vec<u8>,
+) -> Poll<Result<Ended, NoAnswer>> {
     loop {
         let found = match decoder.decode(inbox.bytes_mut()) {
             Ok(found) => found,
             Err(error) => return Poll::Ready(Err(NoAnswer::Malformed(error.0))),
         };
+        let any = !found.data.is_empty();
         body.extend_from_slice(&inbox.bytes()[found.data]);
         inbox.consume(found.consumed);
-        body.truncate(most);
-        if found.done || body.len() == most {
-            return Poll::Ready(Ok(()));
+        match (found.done, any) {
+            (true, _) => return Poll::Ready(Ok(Ended::Yes)),
+            (false, true) => return Poll::Ready(Ok(Ended::No)),
+            (false, false) => {}
         }
-        inbox.release_if_empty();
         match ready!(inbox.poll_fill(cx, stream)) {
-            Ok(0) if decoder.ends_with_connection() => return Poll::Ready(Ok(())),
+            Ok(0) if decoder.ends_with_connection() => return Poll::Ready(Ok(Ended::Yes)),
             Ok(0) | Err(_) => return Poll::Ready(Err(NoAnswer::Closed)),
             Ok(_) => {}
         }
@@ -197,12 +228,24 @@ pub(crate) async fn within<T>(
     most: Duration,
     work: impl Future<Output = Result<T, NoAnswer>>,
 ) -> Result<T, NoAnswer> {
+    in_time(most, work).await.unwrap_or(Err(NoAnswer::TimedOut(most)))
+}
+
+/// The same, whatever that is; `None` where it takes longer.
+pub(crate) async fn in_time<T>(most: Duration, work: impl Future<Output = T>) -> Option<T> {
     let until = now().after(most);
     let mut timer = Timer::default();
     let mut work = pin!(work);
     poll_fn(|cx| match work.as_mut().poll(cx) {
-        Poll::Ready(done) => Poll::Ready(done),
-        Poll::Pending => timer.poll_until(cx, until).map(|()| Err(NoAnswer::TimedOut(most))),
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => timer.poll_until(cx, until).map(|()| None),
     })
     .await
+}
+
+/// Lets so much time pass.
+pub(crate) async fn pause(period: Duration) {
+    let until = now().after(period);
+    let mut timer = Timer::default();
+    poll_fn(|cx| timer.poll_until(cx, until)).await;
 }

@@ -3,6 +3,8 @@
 pub mod access_log;
 mod acme;
 pub mod admin;
+mod base64;
+mod caller;
 pub mod certificates;
 mod client;
 mod client_http2;

@@ -6,6 +6,7 @@
 
 pub mod bench;
 mod checksum;
+pub mod consul;
 pub mod frames;
 pub mod hold;
 pub mod load;

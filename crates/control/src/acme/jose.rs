@@ -1,5 +1,6 @@
 //! Requests of ACME, signed (RFC 7515, RFC 8555 section 6.2), by ES256 alone.
 
+use crate::base64::base64url;
 use crate::config::Json;
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::SystemRandom;
@@ -75,42 +76,11 @@ impl AccountKey {
     }
 }
 
-/// Base 64 for URLs, not padded (RFC 4648 section 5).
-pub(super) fn base64url(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let at = |place: usize| u32::from(chunk.get(place).copied().unwrap_or(0));
-        let group = at(0) << 16 | at(1) << 8 | at(2);
-        for digit in 0..=chunk.len() {
-            text.push(char::from(DIGITS[(group >> (18 - 6 * digit)) as usize & 63]));
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::json_text::read_json;
     use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
-
-    #[test]
-    fn base_64_is_that_of_the_rfc() {
-        // RFC 4648 section 10, and two digits that only this alphabet has.
-        for (bytes, text) in [
-            (&b""[..], ""),
-            (b"f", "Zg"),
-            (b"fo", "Zm8"),
-            (b"foo", "Zm9v"),
-            (b"foob", "Zm9vYg"),
-            (b"fooba", "Zm9vYmE"),
-            (b"foobar", "Zm9vYmFy"),
-            (&[0xfb, 0xff], "-_8"),
-        ] {
-            assert_eq!(base64url(bytes), text);
-        }
-    }
 
     fn key() -> AccountKey {
         let der = rcgen::KeyPair::generate().expect("a key").serialize_der();

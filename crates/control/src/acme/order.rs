@@ -49,7 +49,7 @@ pub(super) async fn obtain(
     let (key, request) = certify::request(name).map_err(Trouble::own)?;
     if status(&order) == "ready" {
         let finalize = text(&order, "finalize")?.to_owned();
-        let request = super::jose::base64url(&request);
+        let request = crate::base64::base64url(&request);
         let payload = Json::object([("csr", Json::Text(request))]);
         session.post(&finalize, &payload.to_string()).await?;
     }

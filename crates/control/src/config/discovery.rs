@@ -1,6 +1,7 @@
 //! Where endpoints come from, as an operator wrote it: which source, and how its answers are
 //! taken. Who asks the sources is elsewhere.
 
+use super::registries::{ConsulSource, EtcdSource};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
@@ -36,6 +37,10 @@ pub enum Beneath {
 pub enum SourceSpec {
     /// A file with a list.
     File(FileSource),
+    /// Keys of etcd.
+    Etcd(EtcdSource),
+    /// A service of Consul's.
+    Consul(ConsulSource),
 }
 
 /// A file with a list of endpoints.
@@ -66,6 +71,8 @@ impl fmt::Display for SourceSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SourceSpec::File(FileSource { path }) => write!(f, "file {}", path.display()),
+            SourceSpec::Etcd(etcd) => etcd.fmt(f),
+            SourceSpec::Consul(consul) => consul.fmt(f),
         }
     }
 }

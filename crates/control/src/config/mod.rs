@@ -15,8 +15,10 @@ mod near;
 mod probe;
 mod problem;
 mod read;
+mod registries;
 mod render;
 mod schema;
+mod secret;
 mod source;
 mod tls;
 mod tree;
@@ -28,15 +30,17 @@ pub use discovery::{Beneath, DiscoverySpec, FileSource, SourceSpec};
 pub use env::{Env, ProcessEnv};
 pub use json::Json;
 pub use layout::{NotToml, layout};
-pub(crate) use lower::endpoint_address;
 pub use lower::{AccessTo, Expect, Expected};
+pub(crate) use lower::{endpoint_address, registry_server};
 pub use probe::{
     About, Answer, Carried, Choice, Forwarded, ListenerWhy, Outcome, Question, QuestionFault,
     RouteVerdict, ask, differences, parse_request,
 };
 pub use problem::{Kind, PROBLEMS_MAX, Problem, Related, Severity};
+pub use registries::{Checks, ConsulSource, EtcdSource, EtcdSpec, Login, RegistryTls, Server};
 pub use render::{Paint, problem_json, render};
 pub use schema::{json_schema, markdown};
+pub use secret::Secret;
 pub use source::{FileId, LineColumn, Place, Source, Sources};
 pub use tls::{
     AcmeOrder, AcmeSpec, CertificateSpec, ClientCert, FileSpec, ListenerTls, Proof, TlsSpecs,
@@ -133,6 +137,14 @@ pub fn load(path: &Path, env: &dyn Env) -> Loaded {
 /// Loads a text as if it were a file called `name` in the current folder.
 pub fn load_text(name: &str, text: &str, env: &dyn Env) -> Loaded {
     load_by(env, |reader| reader.text(name, text))
+}
+
+/// Loads a text that somebody has found elsewhere, or says why there is none; `name` is where.
+pub(crate) fn load_found(name: &str, text: Result<&str, &str>, env: &dyn Env) -> Loaded {
+    load_by(env, |reader| match text {
+        Ok(text) => reader.text(name, text),
+        Err(why) => reader.unreadable(name, why),
+    })
 }
 
 fn load_by(env: &dyn Env, read: impl FnOnce(&mut Reader<'_>)) -> Loaded {

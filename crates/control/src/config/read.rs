@@ -53,17 +53,19 @@ impl<'a> Reader<'a> {
     pub(crate) fn main(&mut self, path: &Path) {
         match read(path) {
             Ok(bytes) => self.file(path, bytes, None),
-            Err(error) => {
-                let name = path.display().to_string();
-                let file = self.sources.add(name, PathBuf::new(), String::new());
-                let reason = match error.as_str() {
-                    ABSENT => ABSENT.to_owned(),
-                    error => format!("cannot be read: {error}"),
-                };
-                let place = Place { file, ..Place::default() };
-                self.report.add(Problem::error(Kind::Unreadable, place, reason));
-            }
+            Err(error) => self.unreadable(&path.display().to_string(), &error),
         }
+    }
+
+    /// Says why there is no main file.
+    pub(crate) fn unreadable(&mut self, name: &str, why: &str) {
+        let file = self.sources.add(name.to_owned(), PathBuf::new(), String::new());
+        let reason = match why {
+            ABSENT => ABSENT.to_owned(),
+            why => format!("cannot be read: {why}"),
+        };
+        let place = Place { file, ..Place::default() };
+        self.report.add(Problem::error(Kind::Unreadable, place, reason));
     }
 
     /// Takes a text in place of a file; its relative paths start from the current folder.

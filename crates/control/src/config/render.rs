@@ -95,7 +95,7 @@ fn excerpt(
 ) {
     let LineColumn { line, column } = sources.line_column(place);
     let file = sources.file(place.file);
-    let text = file.line(line);
+    let text = &masked(file.line(line));
     if text.trim().is_empty() {
         return;
     }
@@ -112,6 +112,65 @@ fn excerpt(
     let indent: String = shown.chars().take(before).map(blank).collect();
     let _ = writeln!(out, "{number} {bar} {}", visible(&shown));
     let _ = writeln!(out, "{:gutter$} {bar} {indent}{}", "", paint.put(marker, &carets));
+}
+
+/// Keys whose values are shown to nobody.
+const SECRET_KEYS: [&str; 3] = ["password", "secret", "token"];
+
+/// A line of a file, as wide as it is, without what stands in quotes behind the keys of secrets.
+/// The line may be no TOML: it is shown because something is wrong with it.
+fn masked(line: &str) -> String {
+    let mut out = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some((key, at)) = first_secret(rest) {
+        let (before, behind) = rest.split_at(at + key.len());
+        out.push_str(before);
+        rest = behind;
+        let value = rest.trim_start_matches(['"', '\'', ' ', '\t']);
+        let Some(value) = value.strip_prefix('=') else { continue };
+        let value = value.trim_start_matches([' ', '\t']);
+        let Some(quote) = value.chars().next().filter(|c| matches!(c, '"' | '\'')) else {
+            continue;
+        };
+        let value = value.trim_start_matches(quote);
+        out.push_str(&rest[..rest.len() - value.len()]);
+        let hidden = end_of_text(value, quote);
+        out.extend(value[..hidden].chars().map(|_| '*'));
+        rest = &value[hidden..];
+    }
+    without_userinfo(&(out + rest))
+}
+
+/// The same of users and passwords in URLs.
+fn without_userinfo(line: &str) -> String {
+    let mut parts = line.split("://");
+    let mut out = parts.next().unwrap_or("").to_owned();
+    for part in parts {
+        let end = part.find(|c: char| matches!(c, '/' | '"' | '\'') || c.is_whitespace());
+        let authority = &part[..end.unwrap_or(part.len())];
+        let hidden = authority.rfind('@').unwrap_or(0);
+        out.push_str("://");
+        out.extend(part[..hidden].chars().map(|_| '*'));
+        out.push_str(&part[hidden..]);
+    }
+    out
+}
+
+/// The first key of a secret in a text, and where it begins.
+fn first_secret(text: &str) -> Option<(&'static str, usize)> {
+    let found = SECRET_KEYS.iter().filter_map(|key| Some((*key, text.find(key)?)));
+    found.min_by_key(|(_, at)| *at)
+}
+
+/// Where a text ends that stands in these quotes, or all does.
+fn end_of_text(text: &str, quote: char) -> usize {
+    let mut escaped = false;
+    let end = text.find(|c: char| {
+        let ends = c == quote && !escaped;
+        escaped = c == '\\' && quote == '"' && !escaped;
+        ends
+    });
+    end.unwrap_or(text.len())
 }
 
 /// White space as wide as a character; tabs stay tabs.
@@ -149,4 +208,31 @@ pub fn problem_json(sources: &Sources, problem: &Problem) -> Json {
         ("hint", Json::text_or_null(problem.hint.as_deref())),
         ("related", Json::list(related)),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_not_shown_and_everything_else_is() {
+        for (line, shown) in [
+            ("password = \"hunter2\"", "password = \"*******\""),
+            (
+                "a = { user = \"u\", password=\'x\', b = 1",
+                "a = { user = \"u\", password=\'*\', b = 1",
+            ),
+            ("\"password\" = \"a\\\"b\" # c", "\"password\" = \"****\" # c"),
+            ("token = \"\"\"abc", "token = \"\"\"***"),
+            ("token = \"never ends", "token = \"**********"),
+            ("token = \"é1\", secret = \"2\"", "token = \"**\", secret = \"*\""),
+            ("password = { file = \"p\" }", "password = { file = \"p\" }"),
+            ("tokens = 3 and password", "tokens = 3 and password"),
+            ("bind = \":80\"", "bind = \":80\""),
+            ("a = [\"http://u:p@b/c@d\"]", "a = [\"http://***@b/c@d\"]"),
+            ("a = \"http://b\" # c@d", "a = \"http://b\" # c@d"),
+        ] {
+            assert_eq!(masked(line), shown);
+        }
+    }
 }

@@ -6,11 +6,15 @@
 //! the last good set stays. Nothing here waits for a source but a start and a reload, and these
 //! not for long.
 
+mod consul;
+mod content;
+pub(crate) mod etcd;
+mod failures;
 mod file;
 mod found;
 mod keeper;
 mod ledger;
-mod names;
+pub(crate) mod names;
 mod orders;
 mod reports;
 mod shown;

@@ -1,5 +1,4 @@
 //! Names of servers that sources talk to.
-#![allow(dead_code, reason = "for sources that connect to a server")]
 
 use std::future::poll_fn;
 use std::net::{SocketAddr, ToSocketAddrs};

@@ -3,31 +3,30 @@
 //! ends by itself, waits between attempts, and is dropped when nobody wants it any more. Time is
 //! `wire`'s, connections are `wire`'s, names are asked of [`look_up`](super::names::look_up).
 
-use super::file;
 use super::reports::Reports;
 use super::task::Task;
+use super::{consul, etcd, file};
 use crate::config::{DiscoverySpec, SourceSpec};
 use gatehouse_core::chance::Chance;
 use std::time::Duration;
 
 /// Starts to ask. One arm a source.
-pub(super) fn start(spec: &DiscoverySpec, reports: Reports, _chance: Chance) -> Task {
+pub(super) fn start(spec: &DiscoverySpec, reports: Reports, chance: Chance) -> Task {
     match &spec.source {
         SourceSpec::File(file) => Task::start(file::follow(file.clone(), reports)),
+        SourceSpec::Etcd(etcd) => Task::start(etcd::follow(etcd.clone(), reports, chance)),
+        SourceSpec::Consul(consul) => Task::start(consul::follow(consul.clone(), reports, chance)),
     }
 }
 
 /// The wait after the first failure.
-#[allow(dead_code, reason = "for sources that connect to a server")]
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 
 /// The longest wait after a failure.
-#[allow(dead_code, reason = "for sources that connect to a server")]
 const RETRY_MAX: Duration = Duration::from_secs(10);
 
 /// How long a source waits after so many failures in a row, at least 1: doubling up to
 /// [`RETRY_MAX`], of which half is drawn by lot, so that many gateways do not come back at once.
-#[allow(dead_code, reason = "for sources that connect to a server")]
 pub(crate) fn retry_wait(failures: u32, chance: &mut Chance) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
     let wait = RETRY_FIRST.saturating_mul(1 << doublings).min(RETRY_MAX);

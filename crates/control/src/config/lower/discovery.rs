@@ -80,6 +80,8 @@ impl Lower<'_> {
         let table = first.item.table()?;
         match first.key.name {
             "file" => self.file_source(table).map(SourceSpec::File),
+            "etcd" => self.etcd_source(table).map(SourceSpec::Etcd),
+            "consul" => self.consul_source(table).map(SourceSpec::Consul),
             _ => None,
         }
     }

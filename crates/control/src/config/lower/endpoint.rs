@@ -59,14 +59,14 @@ pub(crate) fn endpoint_address(text: &str) -> Result<Address, String> {
 }
 
 /// What an endpoint's text says.
-struct Parsed {
-    address: Address,
-    base_path: Arc<str>,
+pub(super) struct Parsed {
+    pub address: Address,
+    pub base_path: Arc<str>,
     /// Who it has to be, where it is spoken to under TLS.
-    tls: Option<Arc<str>>,
+    pub tls: Option<Arc<str>>,
 }
 
-fn parse(text: &str) -> Result<Parsed, Fault> {
+pub(super) fn parse(text: &str) -> Result<Parsed, Fault> {
     let bad = || Fault::bad(format!("\"{}\" is no endpoint", text.escape_debug()));
     let Some((scheme, rest)) = text.split_once("://") else {
         if text.contains('/') {

@@ -16,6 +16,7 @@ mod matcher;
 mod merge;
 mod names;
 mod pattern;
+mod registries;
 mod resilience;
 mod route;
 mod settings;
@@ -26,6 +27,7 @@ mod warn;
 
 pub(crate) use endpoint::endpoint_address;
 pub use expect::{Expect, Expected};
+pub(crate) use registries::registry_server;
 pub use settings::AccessTo;
 
 use super::discovery::DiscoverySpec;

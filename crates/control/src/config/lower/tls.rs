@@ -212,7 +212,7 @@ impl Lower<'_> {
         Trust::Anybody
     }
 
-    fn identity(&mut self, own: &Table) -> Option<(FileSpec, FileSpec)> {
+    pub(super) fn identity(&mut self, own: &Table) -> Option<(FileSpec, FileSpec)> {
         for (one, other) in [("cert", "key"), ("key", "cert")] {
             if let Some(entry) = own.entry(one).filter(|_| !own.has(other)) {
                 let reason = format!("`{one}` without `{other}`");

@@ -2,6 +2,7 @@
 //!
 //! One key a source; a source that has many keys has a file of its own beside this one.
 
+use super::registries::{CONSUL, ETCD};
 use super::{Section, Shape, Word, key, later, text, word};
 
 pub(super) static DISCOVERY: Section = Section {
@@ -18,8 +19,18 @@ pub(super) static DISCOVERY: Section = Section {
         ),
         later("dns", "Addresses of a name, or its SRV records."),
         later("zookeeper", "Nodes of ZooKeeper."),
-        later("etcd", "Keys of etcd v3."),
-        later("consul", "A service of Consul."),
+        key(
+            "etcd",
+            Shape::Table(&ETCD),
+            "{ servers = \"http://127.0.0.1:2379\", prefix = \"/services/users/\" }",
+            "Keys of etcd v3, watched.",
+        ),
+        key(
+            "consul",
+            Shape::Table(&CONSUL),
+            "{ server = \"http://127.0.0.1:8500\", service = \"users\" }",
+            "Instances of a service of Consul, by blocking queries.",
+        ),
         key(
             "min-healthy",
             Shape::Share,

@@ -6,6 +6,7 @@
 mod discovery;
 mod json_schema;
 mod markdown;
+mod registries;
 mod resilience;
 mod root;
 mod route;
