@@ -9,6 +9,7 @@ use crate::discovery::Discovery;
 use crate::health;
 use crate::overload;
 use crate::registry::Registry;
+use crate::remote::Remote;
 use crate::resolver::Resolver;
 use crate::steer::Steering;
 use crate::steer::facts::Facts;
@@ -120,6 +121,8 @@ pub struct ConfigFile {
     path: PathBuf,
     fingerprint: u64,
     follow: Follow,
+    /// Where it stands, where that is no file: it is followed then.
+    remote: Option<Remote>,
 }
 
 /// When a configuration is read again.
@@ -134,7 +137,12 @@ pub enum Follow {
 impl ConfigFile {
     /// The file that `loaded` was read from.
     pub fn new(path: PathBuf, loaded: &Loaded, follow: Follow) -> ConfigFile {
-        ConfigFile { path, fingerprint: fingerprint(loaded), follow }
+        ConfigFile { path, fingerprint: fingerprint(loaded), follow, remote: None }
+    }
+
+    /// What `loaded` was read from in a registry.
+    pub fn remote(path: PathBuf, loaded: &Loaded, remote: Remote) -> ConfigFile {
+        ConfigFile { remote: Some(remote), ..ConfigFile::new(path, loaded, Follow::Changes) }
     }
 }
 
@@ -247,8 +255,16 @@ impl Gateway {
         let listeners = gate.addresses().into_iter().map(|(name, bind)| (name.to_owned(), bind));
         let mailbox = Mailbox::default();
         let last_read = LastRead::new(file.as_ref().map_or(0, |file| file.fingerprint));
-        if let Some(file) = file.filter(|file| file.follow == Follow::Changes) {
-            watch(file.path, mailbox.clone(), &last_read);
+        let mut remote = None;
+        match file {
+            Some(ConfigFile { remote: Some(own), .. }) => {
+                own.follow(mailbox.clone(), &last_read);
+                remote = Some(own);
+            }
+            Some(ConfigFile { path, follow: Follow::Changes, .. }) => {
+                watch(path, mailbox.clone(), &last_read);
+            }
+            Some(ConfigFile { follow: Follow::Asked, .. }) | None => {}
         }
         let mut acme = Acme::new(gate.handle(), RandomState::new().hash_one(started));
         acme.follow(&in_force.tls.acme);
@@ -279,6 +295,7 @@ impl Gateway {
             workers,
             busy: Busy::No,
             last_read,
+            remote,
             trial: None,
             program,
             starting: None,

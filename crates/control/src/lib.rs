@@ -16,6 +16,7 @@ mod json_text;
 pub mod memory_bound;
 pub mod overload;
 pub mod registry;
+pub mod remote;
 pub mod resolver;
 mod same;
 mod steer;

@@ -16,6 +16,7 @@ use crate::admin::{Admin, Door, Shown};
 use crate::certificates::{Files, make};
 use crate::discovery::Discovery;
 use crate::registry::{Duty, Named, Registry};
+use crate::remote::Remote;
 use crate::resolver::Resolver;
 use crate::supervisor::{Supervisor, Word};
 use facts::Facts;
@@ -65,6 +66,8 @@ pub(crate) struct Steering {
     pub busy: Busy,
     /// What stood in the file when it was last read.
     pub last_read: LastRead,
+    /// Where the configuration stands, where that is no file.
+    pub remote: Option<Remote>,
     /// What waits to be confirmed.
     pub trial: Option<Trial>,
     /// What is started when it is to be followed.

@@ -45,6 +45,8 @@ pub(crate) enum Cause {
     Admin,
     /// The files differ from what was last read.
     Files,
+    /// What stands in the registry differs from what was last read.
+    Registry,
     Apply,
     /// Nobody has confirmed it.
     TakenBack,
@@ -57,6 +59,7 @@ impl Cause {
             Cause::Signal => "signal",
             Cause::Admin => "admin",
             Cause::Files => "files",
+            Cause::Registry => "registry",
             Cause::Apply => "apply",
             Cause::TakenBack => "not-confirmed",
         }

@@ -14,6 +14,7 @@ use crate::config::{
 use crate::discovery::{Discovery, Wanted, wanted};
 use crate::gateway::{Fault, Shows, bind_admin, log_fault, start_fault};
 use crate::registry::Registry;
+use crate::remote::Remote;
 use gatehouse_core::address::Bind;
 use gatehouse_core::plan::{Changes, Plan};
 use std::net::SocketAddr;
@@ -107,10 +108,13 @@ fn read(
     purpose: Purpose,
     (registry, discovery): (&Registry, &Discovery),
     before: &Prepared,
-    last_read: Option<&LastRead>,
+    own: Option<&(LastRead, Option<Remote>)>,
 ) -> Read {
-    let mut loaded: Loaded = load(file, &ProcessEnv);
-    if let (Some(last_read), Some(_)) = (last_read, purpose.cause()) {
+    let mut loaded: Loaded = match own {
+        Some((_, Some(remote))) => remote.load(),
+        Some((_, None)) | None => load(file, &ProcessEnv),
+    };
+    if let (Some((last_read, _)), Some(_)) = (own, purpose.cause()) {
         last_read.note(&loaded);
     }
     let prepared = prepare(&mut loaded, Some(before));
@@ -160,16 +164,16 @@ impl Steering {
         };
         if let (Some(cause), Some(why)) = (purpose.cause(), self.hindrance()) {
             // Whoever watches the files asks again.
-            if cause == Cause::Files {
+            if matches!(cause, Cause::Files | Cause::Registry) {
                 return;
             }
             return self.refuse(purpose, Refused::new(409, why), reply);
         }
         let (registry, discovery) = (self.registry.clone(), self.discovery.clone());
-        let last_read = is_own.then(|| self.last_read.clone());
+        let own = is_own.then(|| (self.last_read.clone(), self.remote.clone()));
         let before = self.in_force.prepared.clone();
         let work = move || {
-            let read = read(&file, purpose, (&registry, &discovery), &before, last_read.as_ref());
+            let read = read(&file, purpose, (&registry, &discovery), &before, own.as_ref());
             Order::Adopt(Box::new(read))
         };
         match self.mailbox.run("reader", reply, Order::NotRead, work) {
@@ -234,7 +238,7 @@ impl Steering {
         self.put(settled, &report.changes)?;
         let summary = report.summary();
         let word = match cause {
-            Cause::Signal | Cause::Admin | Cause::Files => "reloaded",
+            Cause::Signal | Cause::Admin | Cause::Files | Cause::Registry => "reloaded",
             Cause::Apply => "applied",
             Cause::TakenBack => "took back",
         };

@@ -41,9 +41,30 @@ impl LastRead {
         LastRead(Arc::new(AtomicU64::new(fingerprint)))
     }
 
+    /// The hash of what was last read.
+    pub fn fingerprint(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    /// For who watches as long as others read.
+    pub fn watched(&self) -> WatchedRead {
+        WatchedRead(Arc::downgrade(&self.0))
+    }
+
     /// Notes what was read.
     pub fn note(&self, loaded: &Loaded) {
         self.0.store(fingerprint(loaded), Relaxed);
+    }
+}
+
+/// The same for as long as anybody reads.
+#[derive(Clone, Debug)]
+pub(crate) struct WatchedRead(Weak<AtomicU64>);
+
+impl WatchedRead {
+    /// It, while anybody reads.
+    pub fn upgrade(&self) -> Option<LastRead> {
+        self.0.upgrade().map(LastRead)
     }
 }
 
@@ -58,7 +79,7 @@ pub(crate) fn fingerprint(loaded: &Loaded) -> u64 {
 
 /// Starts to watch, until the other ends of `last_read` are gone. Says so where it cannot.
 pub(crate) fn watch(file: PathBuf, mailbox: Mailbox, last_read: &LastRead) {
-    let last_read = Arc::downgrade(&last_read.0);
+    let last_read = last_read.watched();
     let work = move || Watch::new(file, mailbox).run(&last_read);
     if let Err(error) = std::thread::Builder::new().name("watch".to_owned()).spawn(work) {
         eprintln!("warn: the configuration is not watched: no thread: {error}");
@@ -85,7 +106,7 @@ impl Watch {
         Watch { file, mailbox, inotify, watched: BTreeSet::new() }
     }
 
-    fn run(&mut self, last_read: &Weak<AtomicU64>) {
+    fn run(&mut self, last_read: &WatchedRead) {
         loop {
             let mut loaded = load(&self.file, &ProcessEnv);
             if self.follow(&loaded) {
@@ -93,7 +114,7 @@ impl Watch {
                 loaded = load(&self.file, &ProcessEnv);
             }
             let Some(last_read) = last_read.upgrade() else { return };
-            if fingerprint(&loaded) != last_read.load(Relaxed) {
+            if fingerprint(&loaded) != last_read.fingerprint() {
                 drop(self.mailbox.post(Order::Reload(Cause::Files)));
             }
             drop((last_read, loaded));

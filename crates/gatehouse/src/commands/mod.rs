@@ -14,6 +14,7 @@ pub(crate) mod steer;
 pub(crate) mod test;
 
 use gatehouse_control::config::{Kind, Loaded, Lowered, Paint, ProcessEnv, Verdict, render};
+use gatehouse_control::remote::Remote;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -61,8 +62,12 @@ pub(crate) struct Usable {
     pub lowered: Lowered,
 }
 
-/// Loads a configuration; where the file is not there, says what can be done without it.
+/// Loads a configuration, from a file or a registry; where the file is not there, says what can be
+/// done without it.
 pub(crate) fn load(path: &Path) -> Loaded {
+    if let Some(remote) = Remote::of(path, &ProcessEnv) {
+        return remote.load();
+    }
     let mut loaded = gatehouse_control::config::load(path, &ProcessEnv);
     if let Some(problem) = loaded.problems.iter_mut().find(|one| one.kind == Kind::Unreadable) {
         let hint = "name the file with -c FILE; `gatehouse demo` and `gatehouse proxy` need none";

@@ -6,6 +6,7 @@ use crate::pid_file::PidFile;
 use gatehouse_control::certificates::prepare;
 use gatehouse_control::config::{Loaded, ProcessEnv, render};
 use gatehouse_control::gateway::{ConfigFile, Follow, Gateway, Program, Source};
+use gatehouse_control::remote::Remote;
 use gatehouse_control::supervisor::Supervisor;
 use std::path::Path;
 use std::process::ExitCode;
@@ -13,6 +14,11 @@ use std::process::ExitCode;
 /// Runs until SIGTERM or SIGINT, then drains.
 pub(crate) fn run(args: &RunArgs) -> ExitCode {
     let path = args.file.config.clone();
+    if let Some(remote) = Remote::of(&path, &ProcessEnv) {
+        let loaded = remote.load();
+        let file = ConfigFile::remote(path, &loaded, remote);
+        return serve(loaded, Some(file), args.pid_file.as_deref());
+    }
     let loaded = load(&path);
     let follow = if args.watch { Follow::Changes } else { Follow::Asked };
     let file = ConfigFile::new(path, &loaded, follow);

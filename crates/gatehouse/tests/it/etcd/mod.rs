@@ -1,5 +1,6 @@
 //! An etcd that others have made, started here, killed, and asked to forget.
 
+mod configuration;
 mod endpoints;
 
 use gatehouse_rig::wait_until;
