@@ -194,7 +194,8 @@ fn difference(old: &Set, new: &Set) -> Option<String> {
                 if !is_same(before, after) {
                     changed.push(&**new);
                 }
-                (was.next(), is.next());
+                was.next();
+                is.next();
             }
             (Some((old, _)), Some((new, _))) if old < new => {
                 removed.push(&**old);
