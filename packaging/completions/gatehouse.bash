@@ -34,6 +34,9 @@ _gatehouse() {
             gatehouse,diff)
                 cmd="gatehouse__subcmd__diff"
                 ;;
+            gatehouse,discovery)
+                cmd="gatehouse__subcmd__discovery"
+                ;;
             gatehouse,drain)
                 cmd="gatehouse__subcmd__drain"
                 ;;
@@ -67,6 +70,9 @@ _gatehouse() {
             gatehouse,undrain)
                 cmd="gatehouse__subcmd__undrain"
                 ;;
+            gatehouse__subcmd__discovery,accept)
+                cmd="gatehouse__subcmd__discovery__subcmd__accept"
+                ;;
             *)
                 ;;
         esac
@@ -74,7 +80,7 @@ _gatehouse() {
 
     case "${cmd}" in
         gatehouse)
-            opts="-h -V --help --version bench demo proxy run check fmt schema explain test health status reload diff apply confirm drain undrain"
+            opts="-h -V --help --version bench demo proxy run check fmt schema explain test health status reload diff apply confirm drain discovery undrain"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -260,6 +266,46 @@ _gatehouse() {
         gatehouse__subcmd__diff)
             opts="-c -h --admin --config --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --admin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gatehouse__subcmd__discovery)
+            opts="-h --help accept"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gatehouse__subcmd__discovery__subcmd__accept)
+            opts="-c -h --admin --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

@@ -42,6 +42,7 @@ complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "diff" -d 'Say w
 complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "apply" -d 'Put a file in force, for good or on trial'
 complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "confirm" -d 'Keep what was applied on trial'
 complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "drain" -d 'Give an endpoint no new requests; what it is doing ends'
+complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "discovery" -d 'Tell a running gateway about the endpoints it finds'
 complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "undrain" -d 'Give a drained endpoint requests again'
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -l rate -d 'Requests a second, each at its time; without it, a closed loop' -r
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand bench" -l duration -d 'How long each target is measured; 10s without it, or as long as --requests take' -r
@@ -119,6 +120,11 @@ complete -c gatehouse -n "__fish_gatehouse_using_subcommand drain" -l admin -d '
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand drain" -s c -l config -d 'The configuration file' -r -F
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand drain" -l watch -d 'Wait until it is empty'
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand drain" -s h -l help -d 'Print help'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand discovery; and not __fish_seen_subcommand_from accept" -s h -l help -d 'Print help'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand discovery; and not __fish_seen_subcommand_from accept" -f -a "accept" -d 'Take a set that is held back because it is so small: the others are really gone'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand discovery; and __fish_seen_subcommand_from accept" -l admin -d 'Where its admin interface listens; by default as the configuration has it' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand discovery; and __fish_seen_subcommand_from accept" -s c -l config -d 'The configuration file' -r -F
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand discovery; and __fish_seen_subcommand_from accept" -s h -l help -d 'Print help'
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand undrain" -l admin -d 'Where its admin interface listens; by default as the configuration has it' -r
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand undrain" -s c -l config -d 'The configuration file' -r -F
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand undrain" -s h -l help -d 'Print help'

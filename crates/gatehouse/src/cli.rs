@@ -103,6 +103,10 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  gatehouse drain api 10.0.0.1:9000 --watch\n\nIt stays \
                       drained across reloads, until it is undrained or the gateway restarts.")]
     Drain(DrainArgs),
+    /// Tell a running gateway about the endpoints it finds.
+    #[command(after_help = "Example:\n  gatehouse discovery accept api\n\ngatehouse status shows \
+                      under \"discovery\" where endpoints come from, and what is held back.")]
+    Discovery(DiscoveryArgs),
     /// Give a drained endpoint requests again.
     #[command(after_help = "Example:\n  gatehouse undrain api 10.0.0.1:9000")]
     Undrain(EndpointArgs),
@@ -341,6 +345,30 @@ pub(crate) struct ApplyArgs {
     /// Print JSON to standard output.
     #[arg(long)]
     pub json: bool,
+}
+
+/// What `discovery` is told.
+#[derive(Debug, Args)]
+pub(crate) struct DiscoveryArgs {
+    #[command(subcommand)]
+    pub command: DiscoveryCommand,
+}
+
+/// What is to be done about endpoints that were found.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DiscoveryCommand {
+    /// Take a set that is held back because it is so small: the others are really gone.
+    #[command(after_help = "Example:\n  gatehouse discovery accept api")]
+    Accept(UpstreamArgs),
+}
+
+/// Which upstream of a running gateway.
+#[derive(Debug, Args)]
+pub(crate) struct UpstreamArgs {
+    /// The upstream's name.
+    pub upstream: String,
+    #[command(flatten)]
+    pub admin: AdminArgs,
 }
 
 /// Which endpoint of a running gateway.

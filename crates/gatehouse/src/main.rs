@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         Command::Apply(args) => commands::steer::apply(&args),
         Command::Confirm(args) => commands::steer::confirm(&args),
         Command::Drain(args) => commands::steer::drain(&args),
+        Command::Discovery(args) => commands::steer::discovery(&args),
         Command::Undrain(args) => commands::steer::undrain(&args),
     }
 }

@@ -1,9 +1,12 @@
-//! `gatehouse reload`, `diff`, `apply`, `confirm`, `status`, `drain`, `undrain`: what a running
-//! gateway is told and asked through its admin interface.
+//! `gatehouse reload`, `diff`, `apply`, `confirm`, `status`, `drain`, `undrain`, `discovery`: what a
+//! running gateway is told and asked through its admin interface.
 
 use super::client::{Answer, Question, address, ask, encoded};
 use super::{INPUT, WORLD, complain, say};
-use crate::cli::{AdminArgs, ApplyArgs, DiffArgs, DrainArgs, EndpointArgs, ReloadArgs};
+use crate::cli::{
+    AdminArgs, ApplyArgs, DiffArgs, DiscoveryArgs, DiscoveryCommand, DrainArgs, EndpointArgs,
+    ReloadArgs,
+};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
@@ -68,6 +71,13 @@ pub(crate) fn drain(args: &DrainArgs) -> ExitCode {
         Ok(address) => watch(address, &target("drain", of)),
         Err(code) => code,
     }
+}
+
+/// Takes what is held back of an upstream's endpoints.
+pub(crate) fn discovery(args: &DiscoveryArgs) -> ExitCode {
+    let DiscoveryCommand::Accept(args) = &args.command;
+    let target = format!("/discovery/accept?upstream={}", encoded(&args.upstream));
+    order(&args.admin, "POST", &target, false)
 }
 
 /// Gives an endpoint requests again.

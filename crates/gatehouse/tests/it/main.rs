@@ -10,6 +10,7 @@ mod commands;
 mod consul;
 mod container;
 mod demo;
+mod discovery_file;
 mod drain;
 mod etcd;
 mod exhaustion;
