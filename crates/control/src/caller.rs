@@ -5,7 +5,7 @@
 use crate::certificates::registry_side;
 use crate::client::{Door, Ended, NoAnswer, pause, poll_piece, read_head, say, within};
 use crate::config::{RegistryTls, Server};
-use crate::discovery::names::look_up;
+use crate::dns::look_up;
 use gatehouse_core::address::Address;
 use gatehouse_core::message::{BodyLength, ResponseHead};
 use gatehouse_wire::h1::Decoder;

@@ -1,4 +1,4 @@
-//! A whole gateway: data plane, access log, admin interface, resolver, from a configuration.
+//! A whole gateway: data plane, access log, admin interface, discovery, from a configuration.
 
 use crate::access_log::{AccessLog, Target};
 use crate::acme::Acme;
@@ -10,7 +10,6 @@ use crate::health;
 use crate::overload;
 use crate::registry::Registry;
 use crate::remote::Remote;
-use crate::resolver::Resolver;
 use crate::steer::Steering;
 use crate::steer::facts::Facts;
 use crate::steer::orders::{Busy, Mailbox};
@@ -174,7 +173,9 @@ impl Gateway {
         registry.set_drained(taken.drained);
         let seed = RandomState::new().hash_one(started);
         let discovery = Discovery::new(registry.clone(), seed);
-        discovery.prepare(in_force.wanted());
+        discovery.inherit(taken.found);
+        registry.inherit(taken.names);
+        discovery.prepare(in_force.wanted(), registry.new_names(&in_force.plan));
         let start = Start {
             plan: Arc::clone(&in_force.plan),
             endpoints: registry.endpoints(&in_force.plan),
@@ -185,6 +186,7 @@ impl Gateway {
         };
         let (gate, sinks) = Gate::start(start).map_err(start_fault)?;
         discovery.attach(gate.handle());
+        discovery.follow(in_force.wanted(), registry.names(&in_force.plan));
         let log = AccessLog::start(target, sinks)
             .map_err(|error| log_fault(&in_force.access_log, error))?;
         Ok(Gateway {
@@ -238,8 +240,8 @@ impl Gateway {
             steering.steer(signals).await;
             Ok(steering)
         })?;
-        let Steering { gate, log, resolver, .. } = steered?;
-        drop(resolver);
+        let Steering { gate, log, discovery, .. } = steered?;
+        drop(discovery);
         let cut = gate.join();
         log.finish();
         Ok(cut)
@@ -278,12 +280,10 @@ impl Gateway {
             discovery: discovery.seen(),
             mailbox: mailbox.clone(),
         });
-        let resolver = Resolver::new(registry.clone(), gate.handle());
         let steering = Steering {
             gate,
             log,
             registry,
-            resolver,
             acme,
             discovery,
             supervisor,

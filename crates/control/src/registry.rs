@@ -1,5 +1,5 @@
-//! From endpoints as written to endpoints that can be dialled: names resolved off the data path,
-//! and what is known of whoever stays kept across reloads.
+//! From endpoints as written or found to endpoints that can be dialled; what is known of whoever
+//! stays is kept across reloads.
 //!
 //! Everything that publishes endpoints does so under the registry's lock, so that nothing made
 //! from an old plan can come after a new one.
@@ -7,7 +7,6 @@
 mod found;
 
 use crate::health::judge::{Judged, Kept, Whole, judge};
-use crate::resolver::Name;
 use crate::same::same_list;
 use gatehouse_core::address::Address;
 use gatehouse_core::chance::Chance;
@@ -19,16 +18,15 @@ use gatehouse_core::vitals::{EndpointVitals, UpstreamVitals};
 use gatehouse_proxy::gate::Handle;
 use gatehouse_wire::timer::now;
 use std::collections::{BTreeSet, HashMap};
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::mpsc::channel;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How long a start or a reload waits for new names; those that take longer come in later.
 pub const RESOLVE_AT_START: Duration = Duration::from_secs(2);
 
-/// Addresses one name may stand for.
-const ADDRESSES_MAX: usize = 64;
+/// A name to resolve: host and port.
+pub(crate) type Name = (Arc<str>, u16);
 
 /// The last good addresses of each name, how everything is doing, and who is drained.
 #[derive(Debug, Default)]
@@ -88,30 +86,10 @@ pub enum Named {
 }
 
 impl Registry {
-    /// Endpoints for every upstream of the first plan. Waits for names, but not for long.
+    /// Endpoints for every upstream of the first plan, as far as they are known.
     pub fn endpoints(&self, plan: &Plan) -> Vec<Arc<Endpoints>> {
-        self.await_names(plan);
         let mut known = self.lock();
         plan.upstreams.iter().map(|upstream| known.build(upstream, now())).collect()
-    }
-
-    /// Resolves the names of a plan that were not resolved yet; waits for them, but not for long.
-    pub fn await_names(&self, plan: &Plan) {
-        let known = self.lock();
-        let mut names = known.names_of(plan);
-        names.retain(|name| !known.names.contains_key(name));
-        drop(known);
-        if names.is_empty() {
-            return;
-        }
-        let registry = self.clone();
-        let (done, when_done) = channel();
-        // A resolver that hangs is left to itself; what it finds still counts.
-        std::thread::spawn(move || {
-            registry.resolve(&names);
-            let _ = done.send(());
-        });
-        let _ = when_done.recv_timeout(RESOLVE_AT_START);
     }
 
     /// Hands `publish` the endpoints of a new plan. An upstream takes over the state of the one of
@@ -166,38 +144,6 @@ impl Registry {
     /// Who is drained: upstream and endpoint.
     pub fn drained(&self) -> Vec<(Arc<str>, Arc<str>)> {
         self.lock().drained.iter().cloned().collect()
-    }
-
-    /// Resolves these names. A name that does not resolve keeps its last good addresses. Says
-    /// whether anything has changed.
-    pub(crate) fn resolve(&self, names: &[Name]) -> bool {
-        let mut changed = false;
-        for (host, port) in names {
-            let Ok(found) = (&**host, *port).to_socket_addrs() else { continue };
-            let mut found: Vec<SocketAddr> = found.take(ADDRESSES_MAX).collect();
-            found.sort_unstable();
-            found.dedup();
-            let mut known = self.lock();
-            let slot = known.names.entry((Arc::clone(host), *port)).or_default();
-            if !found.is_empty() && *slot != found {
-                *slot = found;
-                changed = true;
-            }
-        }
-        changed
-    }
-
-    /// Publishes the endpoints of all upstreams with names anew.
-    pub(crate) fn republish(&self, handle: &Handle) {
-        let mut known = self.lock();
-        let plan = handle.observe().plan;
-        for (index, upstream) in plan.upstreams.iter().enumerate() {
-            let specs = known.specs(upstream);
-            if specs.iter().any(|spec| matches!(spec.address, Address::Name { .. })) {
-                let endpoints = known.build(upstream, now());
-                handle.set_endpoints(&plan, UpstreamId(index as u32), endpoints);
-            }
-        }
     }
 
     /// Judges every upstream; publishes the endpoints of those where that has changed something.

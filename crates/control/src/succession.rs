@@ -6,6 +6,7 @@ use gatehouse_core::plan::{ListenerPlan, Plan};
 use gatehouse_wire::handover::{Line, Packet, SOCKETS_MAX, TEXT_MAX};
 use gatehouse_wire::net::Bound;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -49,6 +50,23 @@ struct Handed {
     sockets: Vec<OwnedFd>,
 }
 
+/// The endpoints that a source has found last, a line each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FoundBefore {
+    pub upstream: String,
+    /// The source, as it is shown.
+    pub source: String,
+    pub endpoints: Vec<String>,
+}
+
+/// The last good addresses of a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NameBefore {
+    pub host: String,
+    pub port: u16,
+    pub addresses: Vec<SocketAddr>,
+}
+
 /// What a successor is handed.
 #[derive(Debug, Default)]
 pub(crate) struct Estate {
@@ -56,6 +74,8 @@ pub(crate) struct Estate {
     admin: Option<Handed>,
     /// Upstream and endpoint.
     pub drained: Vec<(String, String)>,
+    pub found: Vec<FoundBefore>,
+    pub names: Vec<NameBefore>,
 }
 
 /// What of it serves a plan.
@@ -64,6 +84,8 @@ pub(crate) struct Taken {
     pub listeners: Vec<(Box<str>, Bound)>,
     pub admin: Option<Bound>,
     pub drained: Vec<(String, String)>,
+    pub found: Vec<FoundBefore>,
+    pub names: Vec<NameBefore>,
 }
 
 impl Estate {
@@ -110,6 +132,15 @@ impl Estate {
                 line.send(&text, &[], PACKET_MAX)?;
             }
         }
+        for found in &self.found {
+            let first = format!("found\n{}\n{}", found.upstream, found.source);
+            send_lines(line, &first, found.endpoints.iter().map(String::as_str))?;
+        }
+        for NameBefore { host, port, addresses } in &self.names {
+            let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            let first = format!("name\n{host}\n{port}");
+            send_lines(line, &first, addresses.iter().map(String::as_str))?;
+        }
         line.send("end", &[], PACKET_MAX)
     }
 
@@ -136,6 +167,15 @@ impl Estate {
                 ("drained", [upstream, endpoint]) => {
                     estate.drained.push(((*upstream).to_owned(), (*endpoint).to_owned()));
                 }
+                ("found", [upstream, source, lines @ ..]) => {
+                    estate.add_found(upstream, source, lines);
+                }
+                ("name", [host, port, lines @ ..]) => {
+                    let port = port.parse().map_err(|_| invalid(word))?;
+                    let each = lines.iter().map(|line| line.parse().map_err(|_| invalid(word)));
+                    let addresses = each.collect::<io::Result<Vec<SocketAddr>>>()?;
+                    estate.names.push(NameBefore { host: (*host).to_owned(), port, addresses });
+                }
                 ("admin", words) => estate.admin = Some(Handed::read(words, sockets)?),
                 ("listener", words) => {
                     let handed = Handed::read(words, sockets)?;
@@ -149,12 +189,28 @@ impl Estate {
         }
     }
 
+    /// What was found comes in several packets.
+    fn add_found(&mut self, upstream: &str, source: &str, lines: &[&str]) {
+        let is_it = |known: &&mut FoundBefore| known.upstream == upstream && known.source == source;
+        let known = match self.found.iter_mut().find(is_it) {
+            Some(known) => known,
+            None => {
+                let (upstream, source) = (upstream.to_owned(), source.to_owned());
+                self.found.push(FoundBefore { upstream, source, endpoints: Vec::new() });
+                let last = self.found.len() - 1;
+                &mut self.found[last]
+            }
+        };
+        known.endpoints.extend(lines.iter().map(|line| (*line).to_owned()));
+    }
+
     /// What of it serves this plan; the rest is closed here, and drained by the predecessor.
     ///
     /// # Errors
     /// [`Fault`] for sockets that cannot be used.
     pub fn take(self, plan: &Plan, admin: Option<String>, workers: usize) -> Result<Taken, Fault> {
-        let mut taken = Taken { drained: self.drained, ..Taken::default() };
+        let Estate { drained, found, names, .. } = self;
+        let mut taken = Taken { drained, found, names, ..Taken::default() };
         for handed in self.listeners {
             let found = plan.listeners.iter().find(|listener| *listener.name == *handed.name);
             let Some(listener) = found.filter(|listener| handed.serves(listener)) else { continue };
@@ -221,6 +277,28 @@ pub(crate) fn await_ready(line: &Line, limit: Duration) -> io::Result<Option<()>
         Ok(None) => Err(io::ErrorKind::UnexpectedEof.into()),
         Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// Sends lines under `first`, in as many packets as they need. What does not fit into one alone is
+/// left out: it is found again.
+fn send_lines<'a>(
+    line: &Line,
+    first: &str,
+    lines: impl Iterator<Item = &'a str>,
+) -> io::Result<()> {
+    let mut text = first.to_owned();
+    for one in lines.filter(|one| first.len() + 1 + one.len() <= TEXT_MAX && !one.contains('\n')) {
+        if text.len() + 1 + one.len() > TEXT_MAX {
+            line.send(&text, &[], PACKET_MAX)?;
+            first.clone_into(&mut text);
+        }
+        text.push('\n');
+        text.push_str(one);
+    }
+    match text.len() > first.len() {
+        true => line.send(&text, &[], PACKET_MAX),
+        false => Ok(()),
     }
 }
 
@@ -307,6 +385,25 @@ mod tests {
         assert_eq!(taken.admin.unwrap().address().unwrap(), admin.address().unwrap());
         let taken = passed_on(&estate).take(&plan, Some("127.0.0.2:0".to_owned()), 1).unwrap();
         assert!(taken.admin.is_none());
+    }
+
+    #[test]
+    fn what_was_found_is_passed_on_however_much_it_is() {
+        let found = |upstream: &str, count: usize| FoundBefore {
+            upstream: upstream.to_owned(),
+            source: "file a.json".to_owned(),
+            endpoints: (0..count).map(|n| format!("10.0.0.1:{n} 1 -")).collect(),
+        };
+        let name = NameBefore {
+            host: "api.internal".to_owned(),
+            port: 80,
+            addresses: vec!["10.0.0.1:80".parse().unwrap(), "[::1]:80".parse().unwrap()],
+        };
+        let all = vec![found("api", 10_000), found("other", 1)];
+        let names = vec![name];
+        let estate = Estate { found: all.clone(), names: names.clone(), ..Estate::default() };
+        let passed = passed_on(&estate);
+        assert_eq!((passed.found, passed.names), (all, names));
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod announced;
 mod attend;
 pub mod buffer;
 pub mod client_hello;
+pub mod datagram;
 pub mod driver;
 pub mod grpc_web;
 pub mod h1;

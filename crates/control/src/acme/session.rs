@@ -6,13 +6,13 @@ use super::schedule::retry_after;
 use super::trouble::{Kind, Trouble};
 use crate::client::{Door, NoAnswer, exchange};
 use crate::config::{AcmeSpec, Json, parse_request};
+use crate::dns::look_up;
 use crate::json_text::read_json;
 use gatehouse_core::address::Address;
 use gatehouse_core::message::ResponseHead;
 use gatehouse_core::plan::Transport;
 use gatehouse_wire::Net;
 use gatehouse_wire::tls::ClientSide;
-use std::net::ToSocketAddrs;
 use std::time::{Duration, SystemTime};
 
 /// How long one request may take.
@@ -187,10 +187,9 @@ async fn send(side: &ClientSide, method: &str, url: &str, body: &str) -> Result<
     );
     let host = host_of(authority);
     let mut last = None;
-    // This thread is there for nothing else: it may wait for the system's resolver.
-    let found = (host, asked.port).to_socket_addrs();
-    let found = found.map_err(|error| Trouble::away(format!("{host}: {error}")))?;
-    for address in found.take(ADDRESSES_MAX) {
+    let found = look_up(host, asked.port).await;
+    let found = found.map_err(|why| Trouble::away(format!("{host}: {why}")))?;
+    for address in found.into_iter().take(ADDRESSES_MAX) {
         let address = Address::Ip(address);
         let (net, first) = (&Net::System, &b""[..]);
         let door = Door { net, address: &address, name: Some(host), first, side: Some(side) };

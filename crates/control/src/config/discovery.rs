@@ -4,6 +4,7 @@
 use super::registries::{ConsulSource, EtcdSource};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -41,6 +42,8 @@ pub enum SourceSpec {
     Etcd(EtcdSource),
     /// A service of Consul's.
     Consul(ConsulSource),
+    /// A name of DNS.
+    Dns(DnsSource),
 }
 
 /// A file with a list of endpoints.
@@ -48,6 +51,44 @@ pub enum SourceSpec {
 pub struct FileSource {
     /// The file.
     pub path: PathBuf,
+}
+
+/// A name of DNS.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct DnsSource {
+    /// The name, in lower case.
+    pub name: Arc<str>,
+    /// What is asked for.
+    pub asks: DnsAsks,
+    /// Which addresses are used.
+    pub family: DnsFamily,
+    /// Who is asked; none is whom this machine's files name.
+    pub servers: Vec<SocketAddr>,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DnsAsks {
+    /// Addresses.
+    Addresses {
+        /// The port of the endpoints.
+        port: u16,
+    },
+    /// The servers of a service.
+    Service,
+}
+
+/// Which addresses are used where a name has both kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DnsFamily {
+    /// Those of the kind that can be reached.
+    Auto,
+    /// IPv4 alone.
+    V4,
+    /// IPv6 alone.
+    V6,
+    /// All.
+    Both,
 }
 
 impl DiscoverySpec {
@@ -73,6 +114,12 @@ impl fmt::Display for SourceSpec {
             SourceSpec::File(FileSource { path }) => write!(f, "file {}", path.display()),
             SourceSpec::Etcd(etcd) => etcd.fmt(f),
             SourceSpec::Consul(consul) => consul.fmt(f),
+            SourceSpec::Dns(DnsSource { name, asks: DnsAsks::Addresses { port }, .. }) => {
+                write!(f, "dns {name}:{port}")
+            }
+            SourceSpec::Dns(DnsSource { name, asks: DnsAsks::Service, .. }) => {
+                write!(f, "dns {name} srv")
+            }
         }
     }
 }

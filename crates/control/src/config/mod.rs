@@ -26,7 +26,9 @@ mod understand;
 mod units;
 
 pub use command_line::{CommandLine, command_line_flag, command_line_text};
-pub use discovery::{Beneath, DiscoverySpec, FileSource, SourceSpec};
+pub use discovery::{
+    Beneath, DiscoverySpec, DnsAsks, DnsFamily, DnsSource, FileSource, SourceSpec,
+};
 pub use env::{Env, ProcessEnv};
 pub use json::Json;
 pub use layout::{NotToml, layout};

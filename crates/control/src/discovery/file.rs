@@ -238,10 +238,12 @@ mod tests {
 
     #[test]
     fn json_and_toml_say_the_same() {
-        let json = "[\n  \"10.0.0.1:80\",\n  {\"address\": \"b:81\", \"weight\": 3, \"backup\": true,\
-                    \n   \"zone\": \"eu-1\", \"metadata\": {\"version\": 2, \"blue\": false}}\n]\n";
-        let toml = "# by hand\nendpoints = [\n  \"10.0.0.1:80\",\n  { address = \"b:81\", weight = 3, \
-                    backup = true, zone = \"eu-1\", metadata = { version = 2, blue = false } },\n]\n";
+        let json = "[\n  \"10.0.0.1:80\",\n  {\"address\": \"b:81\", \"weight\": 3,\n   \
+                    \"backup\": true, \"zone\": \"eu-1\",\n   \
+                    \"metadata\": {\"version\": 2, \"blue\": false}}\n]\n";
+        let toml = "# by hand\nendpoints = [\n  \"10.0.0.1:80\",\n  { address = \"b:81\", \
+                    weight = 3, backup = true, zone = \"eu-1\", \
+                    metadata = { version = 2, blue = false } },\n]\n";
         let found = list(Path::new("a.json"), json).expect("a good list");
         assert_eq!(list(Path::new("a.toml"), toml), Ok(found.clone()));
         assert_eq!((found[0].weight, found[0].backup, &found[0].zone), (1, false, &None));

@@ -1,6 +1,7 @@
 //! What a source finds: a whole set of endpoints.
 
 use crate::config::{Beneath, DiscoverySpec, endpoint_address};
+use crate::registry::Name;
 use gatehouse_core::address::Address;
 use gatehouse_core::endpoints::ENDPOINTS_MAX;
 use gatehouse_core::plan::EndpointSpec;
@@ -104,6 +105,39 @@ impl Set {
         Set { endpoints: by_text.into_iter().collect(), problems, problems_more }
     }
 
+    /// Its endpoints in a line each, for a process that takes over: `3 - a.internal 10.0.0.1:80`.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let line = |(text, found): &(Arc<str>, Found)| {
+            let role = if found.backup { "backup" } else { "-" };
+            let host = found.host.as_deref().unwrap_or("-");
+            format!("{} {role} {host} {text}", found.weight)
+        };
+        self.endpoints.iter().map(line).collect()
+    }
+
+    /// The same from such lines; those that are not understood are found again.
+    pub(super) fn of_lines(lines: &[String]) -> Set {
+        let found = |line: &String| {
+            let mut parts = line.splitn(4, ' ');
+            let [count, role, host, text] = [(); 4].map(|()| parts.next());
+            Some(Found {
+                weight: weight(count?.parse().ok()?).ok()?,
+                backup: role? == "backup",
+                host: host.filter(|host| *host != "-").map(Into::into),
+                ..Found::parse(text?).ok()?
+            })
+        };
+        Set::new(lines.iter().filter_map(found).collect(), Vec::new())
+    }
+
+    /// The names among them, which have to be resolved.
+    pub fn names(&self) -> impl Iterator<Item = Name> {
+        self.endpoints.iter().filter_map(|(_, found)| match &found.address {
+            Address::Name { host, port } => Some((Arc::clone(host), *port)),
+            Address::Ip(_) | Address::Unix(_) => None,
+        })
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.endpoints.len()
@@ -197,6 +231,16 @@ mod tests {
         let (_, kept) = &set.endpoints[0];
         assert_eq!((kept.zone.as_ref(), kept.metadata.len()), (None, METADATA_MAX));
         assert!(!kept.metadata.contains_key("long"));
+    }
+
+    #[test]
+    fn what_is_handed_on_is_understood() {
+        let named = Found { host: Some("a".into()), weight: 3, ..found("10.0.0.1:80") };
+        let backup = Found { backup: true, ..found("unix:/run/a b.sock") };
+        let set = Set::new(vec![named, backup, found("[::1]:80"), found("b:80")], Vec::new());
+        assert_eq!(Set::of_lines(&set.lines()), set);
+        let rubbish = ["", "1", "0 - - 10.0.0.1:80", "1 - - 10.0.0.1"].map(str::to_owned);
+        assert_eq!(Set::of_lines(&rubbish).len(), 0);
     }
 
     #[test]

@@ -1,20 +1,23 @@
 //! The discovery thread: keeps one task for each source, judges what these report, publishes it.
 
 use super::ledger::{Ledger, Outcome, Severity};
+use super::named::Named;
 use super::orders::Order;
 use super::reports::{Bell, Reports, Slot};
-use super::shown::Shown;
+use super::shown::{Shown, lock};
 use super::task::Task;
 use super::{Common, Wanted, source};
+use crate::registry::Name;
 use crate::steer::orders::{Answer, Reply};
 use gatehouse_core::chance::Chance;
 use gatehouse_core::moment::Moment;
 use gatehouse_proxy::gate::block_on;
 use gatehouse_wire::timer::{Timer, now};
+use std::collections::{HashMap, HashSet};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -24,15 +27,17 @@ const LONG: Duration = Duration::from_secs(3_600);
 /// One source that is asked.
 struct Asked {
     wanted: Wanted,
-    ledger: Ledger,
+    /// Shared with whoever shows it; nobody else changes it.
+    ledger: Arc<Mutex<Ledger>>,
     slot: Rc<Slot>,
     /// Ends with this.
     _task: Task,
 }
 
-/// Whoever waits for sources to answer.
+/// Whoever waits for sources and names to answer.
 struct Waiting {
     of: Vec<Wanted>,
+    names: Vec<Name>,
     done: Sender<()>,
 }
 
@@ -42,6 +47,10 @@ pub(super) struct Keeper {
     chance: Chance,
     bell: Rc<Bell>,
     asked: Vec<Asked>,
+    /// Names that stand where endpoints are written or found.
+    named: HashMap<Name, Named>,
+    /// Those of them that the plan has.
+    written: Vec<Name>,
     waiting: Vec<Waiting>,
 }
 
@@ -54,8 +63,19 @@ enum Event {
 }
 
 impl Wanted {
-    fn is(&self, other: &Wanted) -> bool {
-        self.upstream == other.upstream && self.spec == other.spec
+    /// What tells it from others.
+    fn key(&self) -> (Arc<str>, u64) {
+        (Arc::clone(&self.upstream), self.id)
+    }
+}
+
+impl Asked {
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        lock(&self.ledger)
+    }
+
+    fn has_names(&self) -> bool {
+        self.ledger().last.as_ref().is_some_and(|set| set.names().next().is_some())
     }
 }
 
@@ -63,7 +83,15 @@ impl Keeper {
     /// One that asks nobody yet.
     pub fn new(common: Arc<Common>) -> Keeper {
         let chance = Chance::seeded(common.seed);
-        Keeper { common, chance, bell: Rc::default(), asked: vec![], waiting: vec![] }
+        Keeper {
+            common,
+            chance,
+            bell: Rc::default(),
+            asked: Vec::new(),
+            named: HashMap::new(),
+            written: Vec::new(),
+            waiting: Vec::new(),
+        }
     }
 
     /// Keeps for as long as somebody gives orders.
@@ -101,69 +129,102 @@ impl Keeper {
     /// Takes in the news that may be taken now, and says when to look again.
     fn look(&mut self, now: Moment) -> Moment {
         let mut again = now.after(LONG);
-        let mut looked = false;
-        for asked in self.asked.iter_mut().filter(|asked| asked.slot.is_new()) {
-            let due = asked.ledger.due();
+        let mut named = false;
+        for asked in self.asked.iter().filter(|asked| asked.slot.is_new()) {
+            let due = asked.ledger().due();
             if due > now {
                 again = again.min(due);
                 continue;
             }
-            looked = true;
-            let outcome = asked.ledger.take(asked.slot.take(), now);
+            let had_names = asked.has_names();
+            let outcome = asked.ledger().take(asked.slot.take(), now);
+            named |= outcome.publish.is_some() && (had_names || asked.has_names());
             publish(&self.common, &asked.wanted, outcome);
         }
-        if looked {
-            self.show();
-            self.tell_waiting();
+        if named {
+            self.follow_names();
         }
+        self.tell_waiting();
         again
     }
 
     fn carry_out(&mut self, order: Order) {
         match order {
-            Order::Prepare(wanted, done) => {
-                for one in &wanted {
-                    if !self.asked.iter().any(|asked| asked.wanted.is(one)) {
-                        self.ask(one);
-                    }
-                }
-                self.waiting.push(Waiting { of: wanted, done });
-                self.tell_waiting();
+            Order::Prepare { wanted, names, done } => {
+                self.ask_all(&wanted);
+                self.show();
+                names.iter().for_each(|name| self.resolve(name));
+                self.waiting.push(Waiting { of: wanted, names, done });
             }
-            Order::Follow(wanted) => {
-                self.asked.retain(|asked| wanted.iter().any(|one| asked.wanted.is(one)));
-                for one in &wanted {
-                    if !self.asked.iter().any(|asked| asked.wanted.is(one)) {
-                        self.ask(one);
-                    }
-                }
-                self.tell_waiting();
+            Order::Follow { wanted, names } => {
+                let wanted_set: HashSet<(&Arc<str>, u64)> =
+                    wanted.iter().map(|one| (&one.upstream, one.id)).collect();
+                let is_wanted = |own: &Wanted| wanted_set.contains(&(&own.upstream, own.id));
+                self.asked.retain(|asked| is_wanted(&asked.wanted));
+                self.ask_all(&wanted);
+                self.show();
+                self.written = names;
+                self.follow_names();
             }
             Order::Republish => self.asked.iter().for_each(|asked| {
-                let publish_again = Outcome { publish: asked.ledger.last.clone(), said: vec![] };
+                let publish_again = Outcome { publish: asked.ledger().last.clone(), said: vec![] };
                 publish(&self.common, &asked.wanted, publish_again);
             }),
             Order::Accept(upstream, reply) => self.accept(&upstream, reply),
         }
-        self.show();
+    }
+
+    /// Asks those of these that are not asked yet.
+    fn ask_all(&mut self, wanted: &[Wanted]) {
+        let known: HashSet<(Arc<str>, u64)> =
+            self.asked.iter().map(|asked| asked.wanted.key()).collect();
+        wanted.iter().filter(|one| !known.contains(&one.key())).for_each(|one| self.ask(one));
+    }
+
+    /// Resolves all names that are written or found, and no others.
+    fn follow_names(&mut self) {
+        let mut all: HashSet<Name> = self.written.iter().cloned().collect();
+        for asked in &self.asked {
+            all.extend(asked.ledger().last.iter().flat_map(|set| set.names()));
+        }
+        self.named.retain(|name, _| all.contains(name));
+        all.iter().for_each(|name| self.resolve(name));
+    }
+
+    fn resolve(&mut self, name: &Name) {
+        if !self.named.contains_key(name) {
+            let chance = Chance::seeded(self.chance.next_u64());
+            let named = Named::start(name, &self.common, &self.bell, chance);
+            self.named.insert(name.clone(), named);
+        }
     }
 
     /// Begins to ask a source.
     fn ask(&mut self, wanted: &Wanted) {
         let (reports, slot) = Reports::new(&self.bell);
         let chance = Chance::seeded(self.chance.next_u64());
-        let ledger = Ledger::new(wanted.spec.min_healthy_permille);
+        let mut ledger = Ledger::new(wanted.spec.min_healthy_permille);
+        let key = (wanted.upstream.to_string(), wanted.spec.source.to_string());
+        let inherited = &self.common.inherited;
+        let set = lock(inherited).remove(&key);
+        if let Some(set) = set {
+            let set = Arc::new(set);
+            ledger.last = Some(Arc::clone(&set));
+            publish(&self.common, wanted, Outcome { publish: Some(set), said: Vec::new() });
+        }
         let _task = source::start(&wanted.spec, reports, chance);
+        let ledger = Arc::new(Mutex::new(ledger));
         self.asked.push(Asked { wanted: wanted.clone(), ledger, slot, _task });
     }
 
     fn accept(&mut self, upstream: &str, reply: Reply) {
-        let mut all = self.asked.iter_mut();
+        let mut all = self.asked.iter();
         let Some(asked) = all.find(|asked| *asked.wanted.upstream == *upstream) else {
             let text = format!("the endpoints of upstream {upstream} are not discovered");
             return reply.give(Answer::line(404, text));
         };
-        match asked.ledger.accept(now()) {
+        let accepted = asked.ledger().accept(now());
+        match accepted {
             Some(outcome) => {
                 let count = outcome.publish.as_ref().map_or(0, |set| set.len());
                 publish(&self.common, &asked.wanted, outcome);
@@ -180,12 +241,16 @@ impl Keeper {
 
     /// Lets go whoever waits for sources that have all answered, or are not asked any more.
     fn tell_waiting(&mut self) {
-        let asked = &self.asked;
-        let is_open = |one: &Wanted| {
-            asked.iter().any(|asked| asked.wanted.is(one) && !asked.ledger.has_answered())
-        };
+        if self.waiting.is_empty() {
+            return;
+        }
+        let open = self.asked.iter().filter(|asked| !asked.ledger().has_answered());
+        let open: HashSet<(Arc<str>, u64)> = open.map(|asked| asked.wanted.key()).collect();
+        let named = &self.named;
+        let is_open = |name: &Name| named.get(name).is_some_and(|named| !named.has_answered());
         self.waiting.retain(|waiting| {
-            let open = waiting.of.iter().any(is_open);
+            let open = waiting.of.iter().any(|one| open.contains(&one.key()))
+                || waiting.names.iter().any(is_open);
             if !open {
                 // Whoever has waited too long is gone.
                 let _ = waiting.done.send(());
@@ -198,10 +263,10 @@ impl Keeper {
         let shown = self.asked.iter().map(|asked| Shown {
             upstream: Arc::clone(&asked.wanted.upstream),
             source: asked.wanted.spec.source.to_string().into(),
-            ledger: asked.ledger.clone(),
+            ledger: Arc::clone(&asked.ledger),
         });
         let shown = shown.collect();
-        *self.common.seen.lock().unwrap_or_else(PoisonError::into_inner) = shown;
+        *lock(&self.common.seen) = shown;
     }
 }
 

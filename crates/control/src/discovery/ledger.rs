@@ -307,8 +307,8 @@ mod tests {
         ledger.take(found(4), at(0));
         assert!(ledger.accept(at(0)).is_none());
         let said = ledger.take(found(1), at(200)).said;
-        let expected = "1 endpoints in place of 4 are held back: the last ones stay until more come \
-                        or an operator accepts these";
+        let expected = "1 endpoints in place of 4 are held back: the last ones stay until more \
+                        come or an operator accepts these";
         assert_eq!(said, [(Severity::Warn, expected.to_owned())]);
         assert_eq!(ledger.take(found(1), at(400)).said, []);
         assert_eq!(ledger.held.as_ref().map(|held| held.since), Some(at(200)));

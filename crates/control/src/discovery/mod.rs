@@ -8,13 +8,15 @@
 
 mod consul;
 mod content;
+mod dns;
 pub(crate) mod etcd;
+mod eyeballs;
 mod failures;
 mod file;
 mod found;
 mod keeper;
 mod ledger;
-pub(crate) mod names;
+mod named;
 mod orders;
 mod reports;
 mod shown;
@@ -24,14 +26,17 @@ mod task;
 pub(crate) use shown::{Seen, json, metrics};
 
 use crate::config::DiscoverySpec;
-use crate::registry::{RESOLVE_AT_START, Registry};
+use crate::registry::{Name, RESOLVE_AT_START, Registry};
 use crate::steer::orders::{Answer, Reply};
+use crate::succession::FoundBefore;
+use found::Set;
 use gatehouse_core::plan::Plan;
 use gatehouse_proxy::gate::Handle;
 use keeper::Keeper;
 use orders::{Order, Orders};
+use std::collections::HashMap;
 use std::sync::mpsc::channel;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// Where the endpoints of one upstream come from.
 #[derive(Clone, Debug)]
@@ -71,6 +76,8 @@ struct Common {
     seen: Seen,
     orders: Orders,
     seed: u64,
+    /// What a process before this one has found, by upstream and source, until it is asked here.
+    inherited: Mutex<HashMap<(String, String), Set>>,
 }
 
 impl Drop for Shared {
@@ -83,13 +90,36 @@ impl Discovery {
     /// One that publishes through `registry`.
     pub fn new(registry: Registry, seed: u64) -> Discovery {
         let (seen, orders) = (Seen::default(), Orders::default());
-        let common = Common { registry, handle: OnceLock::new(), seen, orders, seed };
+        let (handle, inherited) = (OnceLock::new(), Mutex::default());
+        let common = Common { registry, handle, seen, orders, seed, inherited };
         Discovery(Arc::new(Shared { common: Arc::new(common) }))
     }
 
     /// What is shown of it.
     pub fn seen(&self) -> Seen {
         Arc::clone(&self.0.common.seen)
+    }
+
+    /// What was found last, for a process that takes over.
+    pub fn found(&self) -> Vec<FoundBefore> {
+        let seen = shown::lock(&self.0.common.seen);
+        let each = seen.iter().filter_map(|shown| {
+            let set = shown::lock(&shown.ledger).last.clone()?;
+            Some(FoundBefore {
+                upstream: shown.upstream.to_string(),
+                source: shown.source.to_string(),
+                endpoints: set.lines(),
+            })
+        });
+        each.collect()
+    }
+
+    /// Begins with what a process before this one has found.
+    pub fn inherit(&self, found: Vec<FoundBefore>) {
+        let mut inherited = shown::lock(&self.0.common.inherited);
+        for FoundBefore { upstream, source, endpoints } in found {
+            inherited.insert((upstream, source), Set::of_lines(&endpoints));
+        }
     }
 
     /// Publishes to this data plane from now on.
@@ -99,21 +129,22 @@ impl Discovery {
         }
     }
 
-    /// Asks these too, and waits until each has answered or failed, but not for long. Of those
-    /// that are followed already nothing is waited for.
-    pub fn prepare(&self, wanted: Vec<Wanted>) {
-        if wanted.is_empty() {
+    /// Asks these too, and resolves these names; waits until each has answered or failed, but not
+    /// for long. Of those that are followed already nothing is waited for.
+    pub fn prepare(&self, wanted: Vec<Wanted>, names: Vec<Name>) {
+        if wanted.is_empty() && names.is_empty() {
             return;
         }
         let (done, when_done) = channel();
-        self.tell(Order::Prepare(wanted, done));
+        self.tell(Order::Prepare { wanted, names, done });
         // One that hangs is left to itself; what it finds still counts.
         let _ = when_done.recv_timeout(RESOLVE_AT_START);
     }
 
-    /// Asks these from now on, and no others. What has not changed goes on as it was.
-    pub fn follow(&self, wanted: Vec<Wanted>) {
-        self.tell(Order::Follow(wanted));
+    /// Asks these and resolves these names from now on, and no others. What has not changed goes
+    /// on as it was.
+    pub fn follow(&self, wanted: Vec<Wanted>, names: Vec<Name>) {
+        self.tell(Order::Follow { wanted, names });
     }
 
     /// Asks nothing more: another process does.
@@ -132,8 +163,12 @@ impl Discovery {
     /// back that nobody will carry out.
     fn tell(&self, order: Order) -> Option<Order> {
         let common = &self.0.common;
-        let starts = matches!(&order, Order::Prepare(wanted, _) | Order::Follow(wanted)
-            if !wanted.is_empty());
+        let starts = match &order {
+            Order::Prepare { wanted, names, .. } | Order::Follow { wanted, names } => {
+                !(wanted.is_empty() && names.is_empty())
+            }
+            Order::Republish | Order::Accept(..) => false,
+        };
         let start = || {
             let common = Arc::clone(common);
             let builder = std::thread::Builder::new().name("discovery".to_owned());

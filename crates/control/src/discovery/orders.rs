@@ -1,6 +1,7 @@
 //! What the discovery thread is told, from any thread.
 
 use super::Wanted;
+use crate::registry::Name;
 use crate::steer::orders::Reply;
 use std::collections::VecDeque;
 use std::sync::mpsc::Sender;
@@ -11,9 +12,9 @@ use std::task::{Context, Poll, Waker};
 #[derive(Debug)]
 pub(super) enum Order {
     /// Ask these too, and say when each has answered or failed.
-    Prepare(Vec<Wanted>, Sender<()>),
+    Prepare { wanted: Vec<Wanted>, names: Vec<Name>, done: Sender<()> },
     /// Ask these and no others.
-    Follow(Vec<Wanted>),
+    Follow { wanted: Vec<Wanted>, names: Vec<Name> },
     /// Publish everything anew: there is a data plane.
     Republish,
     /// Take what is held back of this upstream.

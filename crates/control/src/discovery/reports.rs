@@ -85,7 +85,8 @@ impl Slot {
 }
 
 impl Bell {
-    fn ring(&self) {
+    /// Wakes the keeper.
+    pub fn ring(&self) {
         self.rung.set(true);
         if let Some(waker) = self.waker.take() {
             waker.wake();

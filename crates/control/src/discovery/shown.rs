@@ -6,7 +6,7 @@ use crate::config::Json;
 use gatehouse_core::moment::Moment;
 use gatehouse_wire::timer::now;
 use std::fmt::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Sources that have series of their own; the rest are not shown.
 const SERIES_MAX: usize = 2_000;
@@ -14,18 +14,25 @@ const SERIES_MAX: usize = 2_000;
 /// What is shown of all sources.
 pub(crate) type Seen = Arc<Mutex<Vec<Shown>>>;
 
+/// Looks at what the keeper may be changing just now.
+pub(super) fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// One source.
 #[derive(Clone, Debug)]
 pub(crate) struct Shown {
     pub(super) upstream: Arc<str>,
     pub(super) source: Arc<str>,
-    pub(super) ledger: Ledger,
+    /// The keeper's own: what is shown is what is.
+    pub(super) ledger: Arc<Mutex<Ledger>>,
 }
 
 impl Shown {
     fn json(&self, now: Moment) -> Json {
         let seconds = |at: Moment| Json::Count(now.since(at).as_secs());
-        let Ledger { last, held, vouched, failing, changes, failures, .. } = &self.ledger;
+        let ledger = lock(&self.ledger);
+        let Ledger { last, held, vouched, failing, changes, failures, .. } = &*ledger;
         let held = held.as_ref().map_or(Json::Null, |held| {
             Json::object([
                 ("endpoints", Json::Count(held.set.len() as u64)),
@@ -38,7 +45,7 @@ impl Shown {
                 ("for_seconds", seconds(failing.since)),
             ])
         });
-        let shown = self.ledger.held.as_ref().map(|held| &held.set).or(last.as_ref());
+        let shown = ledger.held.as_ref().map(|held| &held.set).or(last.as_ref());
         let problems = shown.into_iter().flat_map(|set| &set.problems);
         Json::object([
             ("upstream", Json::text(&*self.upstream)),
@@ -74,14 +81,14 @@ fn found(set: &Set) -> Json {
 /// For `/status`.
 pub(crate) fn json(seen: &Seen) -> Json {
     let now = now();
-    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    let seen = lock(seen);
     Json::list(seen.iter().map(|shown| shown.json(now)))
 }
 
 /// For `/metrics`. `label` writes a label's value.
 pub(crate) fn metrics(seen: &Seen, label: fn(&str) -> String, out: &mut String) {
     let now = now();
-    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    let seen = lock(seen);
     if seen.is_empty() {
         return;
     }
@@ -113,7 +120,7 @@ pub(crate) fn metrics(seen: &Seen, label: fn(&str) -> String, out: &mut String) 
         let name = format!("gatehouse_discovery_{name}");
         let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
         for shown in seen.iter().take(SERIES_MAX) {
-            if let Some(value) = pick(&shown.ledger, now) {
+            if let Some(value) = pick(&lock(&shown.ledger), now) {
                 let _ = writeln!(out, "{name}{{upstream={}}} {value}", label(&shown.upstream));
             }
         }

@@ -1,11 +1,11 @@
 //! The one interface of all sources. A source is a future that reports to [`Reports`] for as long
 //! as it lives: whole sets, that the last one still holds, or why there is no answer. It never
 //! ends by itself, waits between attempts, and is dropped when nobody wants it any more. Time is
-//! `wire`'s, connections are `wire`'s, names are asked of [`look_up`](super::names::look_up).
+//! `wire`'s, connections are `wire`'s, names are asked of [`look_up`](crate::dns::look_up).
 
 use super::reports::Reports;
 use super::task::Task;
-use super::{consul, etcd, file};
+use super::{consul, dns, etcd, file};
 use crate::config::{DiscoverySpec, SourceSpec};
 use gatehouse_core::chance::Chance;
 use std::time::Duration;
@@ -16,6 +16,7 @@ pub(super) fn start(spec: &DiscoverySpec, reports: Reports, chance: Chance) -> T
         SourceSpec::File(file) => Task::start(file::follow(file.clone(), reports)),
         SourceSpec::Etcd(etcd) => Task::start(etcd::follow(etcd.clone(), reports, chance)),
         SourceSpec::Consul(consul) => Task::start(consul::follow(consul.clone(), reports, chance)),
+        SourceSpec::Dns(name) => Task::start(dns::follow(name.clone(), reports, chance)),
     }
 }
 

@@ -1,12 +1,13 @@
 //! Endpoints that were found rather than written.
 
-use super::{Known, Registry, Upstream};
-use crate::resolver::Name;
+use super::{Known, Name, Registry, Upstream};
+use crate::succession::NameBefore;
 use gatehouse_core::address::Address;
 use gatehouse_core::plan::{EndpointSpec, Plan, UpstreamId, UpstreamPlan};
 use gatehouse_proxy::gate::Handle;
 use gatehouse_wire::timer::now;
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// The endpoints of an upstream, as they were written or found.
@@ -48,9 +49,64 @@ impl Registry {
         handle.set_endpoints(&plan, UpstreamId(at as u32), endpoints);
     }
 
-    /// The names that the plan in force needs resolved.
-    pub(crate) fn names(&self, handle: &Handle) -> Vec<Name> {
-        self.lock().names_of(&handle.observe().plan)
+    /// Takes the addresses of a name, and publishes the upstreams that have it. The last good ones
+    /// are whatever came here last.
+    pub(crate) fn set_addresses(
+        &self,
+        handle: Option<&Handle>,
+        name: &Name,
+        addresses: Vec<SocketAddr>,
+    ) {
+        let mut known = self.lock();
+        let slot = known.names.entry(name.clone()).or_default();
+        if *slot == addresses {
+            return;
+        }
+        *slot = addresses;
+        let Some(handle) = handle else { return };
+        let plan = handle.observe().plan;
+        for (index, upstream) in plan.upstreams.iter().enumerate() {
+            let has = |spec: &EndpointSpec| match &spec.address {
+                Address::Name { host, port } => *host == name.0 && *port == name.1,
+                Address::Ip(_) | Address::Unix(_) => false,
+            };
+            if known.specs(upstream).iter().any(has) {
+                let endpoints = known.build(upstream, now());
+                handle.set_endpoints(&plan, UpstreamId(index as u32), endpoints);
+            }
+        }
+    }
+
+    /// Begins with the addresses that a process before this one has found.
+    pub(crate) fn inherit(&self, names: Vec<NameBefore>) {
+        let each = names.into_iter();
+        let each =
+            each.map(|NameBefore { host, port, addresses }| ((host.into(), port), addresses));
+        self.lock().names.extend(each);
+    }
+
+    /// The last good addresses of all names.
+    pub(crate) fn addresses(&self) -> Vec<NameBefore> {
+        let known = self.lock();
+        let each = known.names.iter().map(|((host, port), addresses)| NameBefore {
+            host: host.to_string(),
+            port: *port,
+            addresses: addresses.clone(),
+        });
+        each.collect()
+    }
+
+    /// The names that a plan needs resolved.
+    pub(crate) fn names(&self, plan: &Plan) -> Vec<Name> {
+        self.lock().names_of(plan)
+    }
+
+    /// Those of them that no address is known of.
+    pub(crate) fn new_names(&self, plan: &Plan) -> Vec<Name> {
+        let known = self.lock();
+        let mut names = known.names_of(plan);
+        names.retain(|name| !known.names.contains_key(name));
+        names
     }
 
     /// The texts of an upstream's endpoints, as they were written or found; some of them.

@@ -18,24 +18,29 @@ fn adopted(registry: &Registry, old: &Plan, new: &Plan) -> Vec<Arc<Endpoints>> {
     published
 }
 
-#[test]
-fn a_name_becomes_its_addresses_and_one_that_does_not_resolve_becomes_none() {
-    let registry = Registry::default();
-    let built = registry.endpoints(&plan("\"localhost:81\", \"127.0.0.1:82\", \"no.invalid:83\""));
-    let texts: Vec<&str> = built[0].list().iter().map(|endpoint| &*endpoint.text).collect();
-    assert!(texts.contains(&"localhost:81") && texts.contains(&"127.0.0.1:82"), "{texts:?}");
-    assert!(!texts.contains(&"no.invalid:83"), "{texts:?}");
+fn addresses(ports: &[u16]) -> Vec<SocketAddr> {
+    ports.iter().map(|port| SocketAddr::from(([10, 0, 0, 1], *port))).collect()
 }
 
 #[test]
-fn defect_2_a_name_that_stops_resolving_keeps_its_last_good_addresses() {
+fn a_name_becomes_its_addresses_and_one_that_is_not_resolved_becomes_none() {
     let registry = Registry::default();
-    let plan = plan("\"gone.invalid:83\"");
-    let name: Name = ("gone.invalid".into(), 83);
-    let address = SocketAddr::from(([10, 0, 0, 1], 83));
-    registry.lock().names.insert(name.clone(), vec![address]);
+    let plan = plan("\"a.internal:81\", \"127.0.0.1:82\", \"b.internal:83\"");
+    let names = [("a.internal".into(), 81), ("b.internal".into(), 83)];
+    assert_eq!(registry.names(&plan), names);
+    registry.set_addresses(None, &names[0], addresses(&[1, 2]));
+    assert_eq!(registry.new_names(&plan), names[1..]);
+    let built = registry.endpoints(&plan);
+    let texts: Vec<&str> = built[0].list().iter().map(|endpoint| &*endpoint.text).collect();
+    assert_eq!(texts, ["a.internal:81", "a.internal:81", "127.0.0.1:82"]);
+}
+
+#[test]
+fn a_name_keeps_its_last_good_addresses_across_a_reload() {
+    let registry = Registry::default();
+    let plan = plan("\"gone.internal:83\"");
+    registry.set_addresses(None, &("gone.internal".into(), 83), addresses(&[83]));
     let before = registry.endpoints(&plan);
-    assert!(!registry.resolve(&[name]));
     let after = adopted(&registry, &plan, &plan);
     assert_eq!(after[0].list().len(), 1);
     assert!(Arc::ptr_eq(&before[0], &after[0]));

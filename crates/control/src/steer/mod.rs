@@ -17,7 +17,6 @@ use crate::certificates::{Files, make};
 use crate::discovery::Discovery;
 use crate::registry::{Duty, Named, Registry};
 use crate::remote::Remote;
-use crate::resolver::Resolver;
 use crate::supervisor::{Supervisor, Word};
 use facts::Facts;
 use gatehouse_proxy::gate::Gate;
@@ -51,7 +50,6 @@ pub(crate) struct Steering {
     pub gate: Gate,
     pub log: AccessLog,
     pub registry: Registry,
-    pub resolver: Resolver,
     pub acme: Acme,
     pub discovery: Discovery,
     pub supervisor: Supervisor,

@@ -123,8 +123,7 @@ fn read(
     let parts = loaded.lowered.take().zip(prepared);
     let settled = parts.map(|(lowered, prepared)| Settled::of(lowered, prepared));
     if let (Some(settled), Some(_)) = (&settled, purpose.cause()) {
-        discovery.prepare(settled.wanted());
-        registry.await_names(&settled.plan);
+        discovery.prepare(settled.wanted(), registry.new_names(&settled.plan));
     }
     Read { purpose, file: file.to_owned(), problems, verdict, settled }
 }
@@ -342,9 +341,9 @@ impl Steering {
         }
         self.show_listeners();
         self.in_force = new;
-        self.resolver.follow();
         self.acme.follow(&self.in_force.tls.acme);
-        self.discovery.follow(self.in_force.wanted());
+        let names = self.registry.names(&self.in_force.plan);
+        self.discovery.follow(self.in_force.wanted(), names);
         Ok(())
     }
 }

@@ -93,6 +93,8 @@ impl Steering {
         }
         let drained = self.registry.drained().into_iter();
         estate.drained = drained.map(|(a, b)| (a.to_string(), b.to_string())).collect();
+        estate.found = self.discovery.found();
+        estate.names = self.registry.addresses();
         Ok(estate)
     }
 

@@ -4,6 +4,7 @@
 use super::{INPUT, USAGE, WORLD, complain, say};
 use crate::cli::BenchArgs;
 use gatehouse_control::config::{Json, parse_request};
+use gatehouse_control::dns::look_up_now;
 use gatehouse_core::plan::Transport;
 use gatehouse_proxy::gate::block_on;
 use gatehouse_proxy::signals::{Signal, Signals};
@@ -17,7 +18,7 @@ use rustls::pki_types::pem::PemObject;
 use std::fs::File;
 use std::future::poll_fn;
 use std::io::{self, IsTerminal, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroU64;
 use std::path::Path;
 use std::process::ExitCode;
@@ -264,7 +265,7 @@ fn host_of(authority: &str) -> &str {
 fn contact(url: &str, authority: &str, port: u16) -> Result<SocketAddr, Trouble> {
     let host = host_of(authority);
     let world = |error: &dyn std::fmt::Display| Trouble::world(format!("{url}: {error}"));
-    let addresses = (host, port).to_socket_addrs().map_err(|error| world(&error))?;
+    let addresses = look_up_now(host, port).map_err(|error| world(&error))?;
     let mut last = format!("{host} has no address");
     for address in addresses {
         match TcpStream::connect_timeout(&address, FIRST_CONTACT) {

@@ -4,14 +4,14 @@ use super::{complain, count, exit_code, load, paint, say};
 use crate::cli::CheckArgs;
 use gatehouse_control::certificates::prepare;
 use gatehouse_control::config::{Json, Kind, Loaded, Lowered, Problem, problem_json, render};
+use gatehouse_control::dns::look_up_now;
 use gatehouse_control::memory_bound::{MemoryBound, memory_bound};
 use gatehouse_core::plan::{Action, Address, Balance, Bind, Plan, RouteId, Target, Transport};
 use gatehouse_core::route::{HostRule, PathRule, RouteRule};
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::net::ToSocketAddrs;
 use std::process::ExitCode;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 /// How long all names together may take to resolve.
@@ -40,11 +40,11 @@ pub(crate) fn run(args: CheckArgs) -> ExitCode {
 
 /// Warns of endpoints whose names do not resolve right now.
 fn unresolved_names(lowered: &Lowered) -> Vec<Problem> {
-    let mut waiting: BTreeMap<String, usize> = BTreeMap::new();
+    let mut waiting: BTreeMap<(Arc<str>, u16), usize> = BTreeMap::new();
     for (at, upstream) in lowered.plan.upstreams.iter().enumerate() {
         for endpoint in &upstream.endpoints {
             if let Address::Name { host, port } = &endpoint.address {
-                waiting.entry(format!("{host}:{port}")).or_insert(at);
+                waiting.entry((Arc::clone(host), *port)).or_insert(at);
             }
         }
     }
@@ -53,14 +53,14 @@ fn unresolved_names(lowered: &Lowered) -> Vec<Problem> {
         let answers = answers.clone();
         // A resolver that hangs is left behind: the process ends without it.
         std::thread::spawn(move || {
-            let found = name.to_socket_addrs().map(|mut found| found.next().is_some());
+            let found = look_up_now(&name.0, name.1);
             let _ = answers.send((name, found));
         });
     }
     drop(answers);
-    let unresolved = |name: &str, at: usize, why: String| {
+    let unresolved = |(host, port): &(Arc<str>, u16), at: usize, why: String| {
         let upstream = &lowered.plan.upstreams[at].name;
-        let reason = format!("upstream {upstream}, endpoint {name}: {why}");
+        let reason = format!("upstream {upstream}, endpoint {host}:{port}: {why}");
         Problem::warning(Kind::Unresolved, lowered.places.upstreams[at], reason)
     };
     let mut problems = Vec::new();
@@ -69,12 +69,8 @@ fn unresolved_names(lowered: &Lowered) -> Vec<Problem> {
         answered.recv_timeout(until.saturating_duration_since(Instant::now()))
     {
         let at = waiting.remove(&name).unwrap_or(0);
-        match found {
-            Ok(true) => {}
-            Ok(false) => problems.push(unresolved(&name, at, "the name has no address".into())),
-            Err(error) => {
-                problems.push(unresolved(&name, at, format!("the name does not resolve: {error}")));
-            }
+        if let Err(why) = found {
+            problems.push(unresolved(&name, at, format!("the name does not resolve: {why}")));
         }
     }
     for (name, at) in waiting.iter().take(NAMES_MAX) {

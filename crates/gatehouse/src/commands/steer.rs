@@ -1,5 +1,5 @@
-//! `gatehouse reload`, `diff`, `apply`, `confirm`, `status`, `drain`, `undrain`, `discovery`: what a
-//! running gateway is told and asked through its admin interface.
+//! `gatehouse reload`, `diff`, `apply`, `confirm`, `status`, `drain`, `undrain`, `discovery`: what
+//! a running gateway is told and asked through its admin interface.
 
 use super::client::{Answer, Question, address, ask, encoded};
 use super::{INPUT, WORLD, complain, say};

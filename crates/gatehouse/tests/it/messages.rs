@@ -195,8 +195,8 @@ fn a_port_that_needs_privilege_is_named_with_what_grants_it() {
 #[test]
 fn what_cannot_be_in_this_version_is_said_so() {
     refused(
-        "[[routes]]\nupstream = \"a\"\n[upstreams.a]\ndiscovery = { consul = 1 }\n",
-        &["gatehouse.toml:8:15: error:", "`consul` is not in this version"],
+        "[[routes]]\nlimit = 1\nrespond = {}\n",
+        &["gatehouse.toml:6:1: error:", "`limit` is not in this version"],
     );
 }
 

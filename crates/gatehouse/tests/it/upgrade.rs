@@ -1,7 +1,9 @@
 //! Handing over to a new process: nobody is refused, what is under way ends, and a process that
 //! does not come changes nothing.
 
+use crate::discovery_file::{self, list, replace, shown};
 use crate::front::{BINARY, DOORS, LIMIT, ask_admin, config, get, get_over, request, scrape};
+use crate::json::Json;
 use crate::load::{rounds, under_load};
 use gatehouse_rig::origin::Origin;
 use gatehouse_rig::process::{Gateway, Launch, Signal};
@@ -94,6 +96,24 @@ fn a_new_process_takes_over_every_socket_and_the_old_one_ends_what_it_does() {
     assert_eq!(get(web, "/").text(), "a\n");
     kill_process(process, rustix::process::Signal::TERM).expect("it runs");
     wait_until(LIMIT, || !socket.exists());
+}
+
+#[test]
+fn a_new_process_begins_with_what_was_found_though_the_source_is_gone() {
+    let origin = Origin::start("a").expect("a port");
+    let found = list(&[origin.address()]);
+    let launch = Launch::new(BINARY, &discovery_file::found("")).file("backends.json", found);
+    let line = Line(launch.start());
+    let web = line.0.listener("web");
+    assert_eq!(get(web, "/").text(), "a\n");
+    fs::remove_file(line.0.folder().join("backends.json")).expect("it is there");
+    wait_until(LIMIT, || *shown(&line.0).at("failing") != Json::Null);
+    line.upgrade();
+    assert_eq!(get(web, "/").text(), "a\n");
+    // What it has taken over is what a set is measured by.
+    replace(&line.0, "[]");
+    wait_until(LIMIT, || *shown(&line.0).at("held_back") != Json::Null);
+    assert_eq!(get(web, "/").text(), "a\n");
 }
 
 #[test]

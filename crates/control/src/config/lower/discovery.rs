@@ -1,10 +1,15 @@
 //! Where an upstream's endpoints come from, where they are not written.
 
-use super::super::discovery::{Beneath, DiscoverySpec, FileSource, SourceSpec};
+use super::super::discovery::{
+    Beneath, DiscoverySpec, DnsAsks, DnsFamily, DnsSource, FileSource, SourceSpec,
+};
 use super::super::problem::{Kind, Problem};
-use super::super::tree::{Entry, Table, Value};
+use super::super::tree::{Entry, Table, Text, Value};
 use super::Lower;
+use super::matcher::is_host_name;
+use crate::dns::PORT as DNS_PORT;
 use gatehouse_core::plan::Discovery;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// The keys of the sources; one of them is written.
@@ -14,6 +19,9 @@ const SOURCES: [&str; 5] = ["file", "dns", "zookeeper", "etcd", "consul"];
 pub(super) fn is_secured(table: &Table) -> bool {
     table.table("discovery").and_then(|own| own.word("scheme")) == Some("https")
 }
+
+/// Servers of DNS that one source may ask.
+const DNS_SERVERS_MAX: usize = 8;
 
 /// Half of the last set.
 const MIN_HEALTHY_USUAL: f64 = 0.5;
@@ -44,7 +52,7 @@ impl Lower<'_> {
         let own = table.table("discovery")?;
         let source = self.source(entry, own)?;
         let min_healthy = own.number("min-healthy").unwrap_or(MIN_HEALTHY_USUAL);
-        let min_healthy_permille = (min_healthy * 1_000.0).ceil() as u16;
+        let min_healthy_permille = (min_healthy * 1_000.0).round() as u16;
         let tls = table.table("tls");
         let beneath = match is_secured(table) {
             true => {
@@ -82,8 +90,88 @@ impl Lower<'_> {
             "file" => self.file_source(table).map(SourceSpec::File),
             "etcd" => self.etcd_source(table).map(SourceSpec::Etcd),
             "consul" => self.consul_source(table).map(SourceSpec::Consul),
+            "dns" => self.dns_source(table).map(SourceSpec::Dns),
             _ => None,
         }
+    }
+
+    fn dns_source(&mut self, table: &Table) -> Option<DnsSource> {
+        let servers = self.dns_servers(table);
+        let service = table.word("type") == Some("srv");
+        let asks = match (service, table.count("port")) {
+            (false, Some(port)) => {
+                Some(DnsAsks::Addresses { port: u16::try_from(port).unwrap_or(u16::MAX) })
+            }
+            (false, None) => {
+                if !table.means("port") && !table.is_broken("type") {
+                    let hint = "add `port = 9000`, or `type = \"srv\"` for a service";
+                    let reason = "addresses of DNS need a `port`";
+                    self.error_hint(Kind::Missing, table.place, reason, hint);
+                }
+                None
+            }
+            (true, _) => {
+                if let Some(entry) = table.entry("port") {
+                    let reason = "`port` does not apply to type = \"srv\": its records say it";
+                    self.error(Kind::NotApplicable, entry.place, reason);
+                }
+                Some(DnsAsks::Service)
+            }
+        };
+        let family = match table.word("family") {
+            Some("ipv4") => DnsFamily::V4,
+            Some("ipv6") => DnsFamily::V6,
+            Some("both") => DnsFamily::Both,
+            Some(_) | None => DnsFamily::Auto,
+        };
+        let Text { text, place } = table.text("name")?;
+        let name = text.to_ascii_lowercase();
+        let bare = name.strip_suffix('.').unwrap_or(&name);
+        // A service is `_http._tcp` below a domain.
+        let labels = bare.split('.').map(|label| match service {
+            true => label.strip_prefix('_').unwrap_or(label),
+            false => label,
+        });
+        let plain = labels.collect::<Vec<_>>().join(".");
+        if !is_host_name(&plain) || bare.parse::<IpAddr>().is_ok() {
+            let reason = format!("\"{}\" is no name to ask for", text.escape_debug());
+            let hint = match service {
+                true => "write \"_http._tcp.api.internal\"",
+                false => "write \"api.internal\"; addresses stand in `endpoints`",
+            };
+            self.error_hint(Kind::BadValue, place, reason, hint);
+            return None;
+        }
+        Some(DnsSource { name: name.into(), asks: asks?, family, servers })
+    }
+
+    fn dns_servers(&mut self, table: &Table) -> Vec<SocketAddr> {
+        let mut servers = Vec::new();
+        for Text { text, place } in table.texts("servers") {
+            let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+            let address = bare.unwrap_or(text).parse::<IpAddr>();
+            let address = address.map(|ip| SocketAddr::new(ip, DNS_PORT)).ok();
+            match text.parse().ok().or(address) {
+                Some(server) => servers.push(server),
+                None => {
+                    let reason = format!("\"{}\" is no address", text.escape_debug());
+                    let hint = "write \"10.0.0.2\" or \"10.0.0.2:5353\"";
+                    self.error_hint(Kind::BadValue, place, reason, hint);
+                }
+            }
+        }
+        if let Some(entry) = table.entry("servers")
+            && table.list("servers").is_empty()
+            && entry.item.value != Value::Broken
+        {
+            let hint = "leave it out to ask whom /etc/resolv.conf names";
+            self.error_hint(Kind::BadValue, entry.item.place, "no server", hint);
+        }
+        if servers.len() > DNS_SERVERS_MAX {
+            let reason = format!("{} servers; {DNS_SERVERS_MAX} is the most", servers.len());
+            self.error(Kind::BadValue, table.place, reason);
+        }
+        servers
     }
 
     fn file_source(&mut self, table: &Table) -> Option<FileSource> {

@@ -17,7 +17,13 @@ pub(super) static DISCOVERY: Section = Section {
             "{ path = \"backends.json\" }",
             "A list in a file, taken in whenever that changes.",
         ),
-        later("dns", "Addresses of a name, or its SRV records."),
+        key(
+            "dns",
+            Shape::Table(&DNS),
+            "{ name = \"api.internal\", port = 9000 }",
+            "Addresses of a name, or the servers of a service, asked for again when an answer's \
+             time is up.",
+        ),
         later("zookeeper", "Nodes of ZooKeeper."),
         key(
             "etcd",
@@ -68,3 +74,61 @@ static FILE: Section = Section {
           wanted `weight`, `backup`, `zone`, `metadata`. Replace it by renaming another over it.",
     keys: &[key("path", text("a path"), "\"backends.json\"", "The file.").required()],
 };
+
+static DNS: Section = Section {
+    noun: "a name of DNS",
+    heading: "dns = { … }",
+    doc: "A name that is asked for. An answer holds as long as it says, from 1 s to 1 h; that \
+          there is nothing holds for 1 min at most, and takes no endpoint away before an operator \
+          accepts it.",
+    keys: &[
+        key(
+            "name",
+            text("a host name"),
+            "\"api.internal\"",
+            "The name; for a service `_service._proto.domain`.",
+        )
+        .required(),
+        key("type", Shape::Words(ASKS), "\"srv\"", "What is asked for.").default("\"address\""),
+        key(
+            "port",
+            Shape::Count { min: 1, max: 65_535 },
+            "9000",
+            "The port of the endpoints; a service says it itself.",
+        ),
+        key(
+            "family",
+            Shape::Words(FAMILIES),
+            "\"ipv4\"",
+            "Which addresses are used where a name has both kinds.",
+        )
+        .default("\"auto\""),
+        key(
+            "servers",
+            Shape::Many { of: &text("an address") },
+            "[\"10.0.0.2\", \"[fd00::2]:5353\"]",
+            "Who is asked; port 53 where none is written.",
+        )
+        .otherwise("whom `/etc/resolv.conf` names, after `/etc/hosts`"),
+    ],
+};
+
+const ASKS: &[Word] = &[
+    word("address", "Its A and AAAA records."),
+    word(
+        "srv",
+        "Its SRV records: targets, ports and weights; those of the lowest priority are used, the \
+         others are backups.",
+    ),
+];
+
+const FAMILIES: &[Word] = &[
+    word(
+        "auto",
+        "The kind that can be reached: connections to both are opened, the IPv6 one first, and \
+         whichever opens first says (RFC 8305).",
+    ),
+    word("ipv4", "IPv4 alone."),
+    word("ipv6", "IPv6 alone."),
+    word("both", "All, each an endpoint of its own."),
+];

@@ -30,8 +30,8 @@ pub(super) static UPSTREAM: Section = Section {
         .otherwise("`endpoints` are listed"),
         key("balance", Shape::Words(BALANCES), "\"least-request\"", "How an endpoint is chosen.")
             .otherwise(
-                "`\"round-robin\"`, or `\"weighted-round-robin\"` where an endpoint has a weight or is \
-                 found by `discovery`",
+                "`\"round-robin\"`, or `\"weighted-round-robin\"` where an endpoint has a weight \
+                 or is found by `discovery`",
             ),
         key(
             "hash",
