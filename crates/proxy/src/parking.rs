@@ -14,11 +14,17 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 /// Connections that are given a room before answers that have come meanwhile go first: what is
 /// begun is brought to its end, and few rooms are in use at once.
 const ROUND_MAX: usize = 32;
+
+/// As many of them at least have never been served: a crowd of newcomers does not keep waiting who
+/// was here before, nor the other way round.
+const NEWCOMERS_MIN: usize = 8;
+
+const _: () = assert!(NEWCOMERS_MIN < ROUND_MAX);
 
 /// Nobody.
 const NONE: u32 = u32::MAX;
@@ -123,6 +129,12 @@ impl Places {
         Some(self.all.get(number as usize)?.client.as_ref()?.silent_until())
     }
 
+    /// Whether that connection has been served before.
+    fn is_known(&self, number: u32) -> bool {
+        let client = self.all.get(number as usize).and_then(|place| place.client.as_ref());
+        client.is_some_and(|client| client.served > 0)
+    }
+
     /// The line a connection stands in.
     fn line(&mut self, client: &Client) -> &mut Line {
         let at = client.door().line * Silence::KINDS + client.silence() as usize;
@@ -169,15 +181,48 @@ impl Places {
     }
 }
 
+/// Those that have something to say, in the order they were heard.
+#[derive(Default)]
+struct Woken {
+    heard: Vec<u32>,
+    known: VecDeque<u32>,
+    newcomers: VecDeque<u32>,
+}
+
+impl Woken {
+    fn hear(&mut self, cx: &mut Context<'_>, parking: &Parking) {
+        while driver::poll_woken(cx, &mut self.heard).is_ready() {}
+        let places = parking.places.borrow();
+        for number in self.heard.drain(..) {
+            match places.is_known(number) {
+                true => self.known.push_back(number),
+                false => self.newcomers.push_back(number),
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.known.is_empty() && self.newcomers.is_empty()
+    }
+
+    /// Takes those whose turn it is.
+    fn next_round(&mut self) -> impl Iterator<Item = u32> {
+        let kept = self.newcomers.len().min(NEWCOMERS_MIN);
+        let known = self.known.len().min(ROUND_MAX - kept);
+        let newcomers = self.newcomers.len().min(ROUND_MAX - known);
+        self.known.drain(..known).chain(self.newcomers.drain(..newcomers))
+    }
+}
+
 /// Gives those that speak a room, and closes those that were silent for too long.
 pub(crate) async fn porter(worker: Rc<Worker>) {
     let parking = &worker.parking;
-    let mut woken = VecDeque::new();
+    let mut woken = Woken::default();
     let mut timer = Timer::default();
     loop {
         poll_fn(|cx| {
             loop {
-                while driver::poll_woken(cx, &mut woken).is_ready() {}
+                woken.hear(cx, parking);
                 if !woken.is_empty() {
                     return Poll::Ready(());
                 }
@@ -198,7 +243,7 @@ pub(crate) async fn porter(worker: Rc<Worker>) {
             }
         })
         .await;
-        for number in woken.drain(..woken.len().min(ROUND_MAX)) {
+        for number in woken.next_round() {
             if let Some(mut client) = parking.take(number) {
                 client.io.stream.unpark();
                 if client.door().is_closed() {
@@ -219,6 +264,18 @@ mod tests {
 
     /// What an allocation costs beside its bytes, at most.
     const ALLOCATION_BYTES: usize = 24;
+
+    #[test]
+    fn a_crowd_of_newcomers_keeps_nobody_waiting_and_is_not_kept_waiting_for_ever() {
+        let mut woken = Woken::default();
+        woken.newcomers.extend(0..100);
+        assert_eq!(woken.next_round().collect::<Vec<_>>(), (0..32).collect::<Vec<_>>());
+        woken.known.extend(200..300);
+        let round: Vec<u32> = woken.next_round().collect();
+        assert_eq!(round, (200..224).chain(32..40).collect::<Vec<_>>());
+        woken.newcomers.truncate(3);
+        assert_eq!(woken.next_round().filter(|number| *number >= 200).count(), 29);
+    }
 
     #[test]
     fn an_idle_connection_is_made_of_few_bytes() {
