@@ -1,17 +1,15 @@
 //! Endpoints from DNS: the addresses of a name, or the servers of a service (SRV, RFC 2782). Asked
 //! again when an answer's time is up.
 
-use super::eyeballs::reachable;
+use super::eyeballs::Remembered;
 use super::found::{Found, Problem, Set};
 use super::reports::Reports;
 use super::source::retry_wait;
 use crate::config::{DnsAsks, DnsFamily, DnsSource};
-use crate::dns::{self, Families, Kind, Names, Server};
+use crate::dns::{self, Families, Names, Server};
 use gatehouse_core::address::Address;
 use gatehouse_core::chance::Chance;
-use gatehouse_core::moment::Moment;
-use gatehouse_wire::Net;
-use gatehouse_wire::timer::{now, sleep};
+use gatehouse_wire::timer::sleep;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -19,9 +17,6 @@ use std::time::Duration;
 
 /// Targets of one service; those behind are left out and reported.
 const TARGETS_MAX: usize = 256;
-
-/// How long it holds which kind of addresses of a name can be reached.
-const REACHABLE_HOLDS: Duration = Duration::from_secs(30);
 
 /// Follows a name.
 pub(super) async fn follow(source: DnsSource, reports: Reports, mut chance: Chance) {
@@ -48,15 +43,7 @@ pub(super) async fn follow(source: DnsSource, reports: Reports, mut chance: Chan
 struct Lookup {
     names: Names,
     /// The last addresses of each name: some of them may be unknown the next time.
-    hosts: HashMap<String, Host>,
-}
-
-/// A name's addresses.
-#[derive(Clone, Debug, Default)]
-struct Host {
-    all: Vec<IpAddr>,
-    /// Those that are used, of which all, and when that was found out.
-    used: Option<(Vec<IpAddr>, Moment)>,
+    hosts: HashMap<String, Remembered>,
 }
 
 impl Lookup {
@@ -142,40 +129,17 @@ impl Lookup {
             DnsFamily::V6 => Families::V6,
             DnsFamily::Auto | DnsFamily::Both => Families::Both,
         };
-        let dns::Found { mut list, ttl, unknown, nobody } =
-            self.names.addresses(name, families).await?;
+        let found = self.names.addresses(name, families).await?;
+        let dns::Found { list, ttl, unknown, nobody } = found;
         let known = self.hosts.entry(name.to_owned()).or_default();
-        let mut problem = nobody.map(|nobody| nobody.words().to_owned());
-        if let Some(unknown) = unknown {
-            // Those of before stay: that nobody says so does not mean that they are gone.
-            let of_kind = |ip: &&IpAddr| ip.is_ipv4() == (unknown.kind == Kind::A);
-            list.extend(known.all.iter().filter(of_kind));
-            list.sort_unstable();
-            problem = Some(unknown.why);
-        }
-        let problem = problem.map(|why| Problem { at: name.to_owned(), why });
+        let list = known.completed(list, unknown.as_ref());
+        let why = nobody.map(|nobody| nobody.words().to_owned());
+        let why = why.or_else(|| unknown.map(|unknown| unknown.why));
+        let problem = why.map(|why| Problem { at: name.to_owned(), why });
         if family != DnsFamily::Auto {
-            known.all.clone_from(&list);
+            known.take_all(&list);
             return Ok((list, ttl, problem));
         }
         Ok((known.choose(list, port).await, ttl, problem))
-    }
-}
-
-impl Host {
-    /// Those of these addresses that are to be used.
-    async fn choose(&mut self, list: Vec<IpAddr>, port: u16) -> Vec<IpAddr> {
-        if let Some((used, since)) = &self.used
-            && self.all == list
-            && now().since(*since) < REACHABLE_HOLDS
-        {
-            return used.clone();
-        }
-        let addresses: Vec<SocketAddr> = list.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
-        let used = reachable(&Net::System, &addresses).await;
-        let used: Vec<IpAddr> = used.into_iter().map(|address| address.ip()).collect();
-        self.all = list;
-        self.used = Some((used.clone(), now()));
-        used
     }
 }

@@ -2,24 +2,19 @@
 //! up. One that does not resolve keeps its last good addresses.
 
 use super::Common;
-use super::eyeballs::reachable;
+use super::eyeballs::Remembered;
 use super::reports::Bell;
 use super::source::retry_wait;
 use super::task::Task;
-use crate::dns::{Families, Kind, Names};
+use crate::dns::{Families, Names};
 use crate::registry::Name;
 use gatehouse_core::chance::Chance;
-use gatehouse_core::moment::Moment;
-use gatehouse_wire::Net;
-use gatehouse_wire::timer::{now, sleep};
+use gatehouse_wire::timer::sleep;
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// How long it holds which kind of addresses of a name can be reached.
-const REACHABLE_HOLDS: Duration = Duration::from_secs(30);
 
 /// A name that is resolved again and again, until this is dropped.
 #[derive(Debug)]
@@ -38,8 +33,7 @@ impl Named {
             answered: Rc::clone(&answered),
             bell: Rc::clone(bell),
             chance,
-            all: Vec::new(),
-            chosen: None,
+            known: Remembered::default(),
             complained: None,
         };
         let _task = Task::start(resolving.run());
@@ -58,10 +52,7 @@ struct Resolving {
     answered: Rc<Cell<bool>>,
     bell: Rc<Bell>,
     chance: Chance,
-    /// All that was said last.
-    all: Vec<SocketAddr>,
-    /// When it was found out which of them can be reached.
-    chosen: Option<Moment>,
+    known: Remembered,
     /// What an operator was told of last.
     complained: Option<String>,
 }
@@ -91,25 +82,15 @@ impl Resolving {
     /// Resolves it and hands on what is new; how long that holds.
     async fn once(&mut self) -> Result<Duration, String> {
         let (host, port) = &self.name;
-        let mut found = Names::System.addresses(host, Families::Both).await?;
+        let found = Names::System.addresses(host, Families::Both).await?;
         if let Some(nobody) = found.nobody {
             self.complain(nobody.words().to_owned());
             return Ok(found.ttl);
         }
-        if let Some(unknown) = &found.unknown {
-            // Those of before stay: that nobody says so does not mean that they are gone.
-            let of_kind = |ip: &std::net::IpAddr| ip.is_ipv4() == (unknown.kind == Kind::A);
-            found.list.extend(self.all.iter().map(SocketAddr::ip).filter(of_kind));
-            found.list.sort_unstable();
-        }
-        let all: Vec<SocketAddr> =
-            found.list.iter().map(|ip| SocketAddr::new(*ip, *port)).collect();
-        let holds = |since: Moment| now().since(since) < REACHABLE_HOLDS;
-        if self.all != all || !self.chosen.is_some_and(holds) {
-            let used = reachable(&Net::System, &all).await;
-            self.common.registry.set_addresses(self.common.handle.get(), &self.name, used);
-            (self.all, self.chosen) = (all, Some(now()));
-        }
+        let list = self.known.completed(found.list, found.unknown.as_ref());
+        let used = self.known.choose(list, *port).await;
+        let used = used.into_iter().map(|ip| SocketAddr::new(ip, *port)).collect();
+        self.common.registry.set_addresses(self.common.handle.get(), &self.name, used);
         if self.complained.take().is_some() {
             eprintln!("endpoint {}:{port}: the name resolves again", self.name.0);
         }
@@ -119,7 +100,7 @@ impl Resolving {
     fn complain(&mut self, why: String) {
         if self.complained.as_ref() != Some(&why) {
             let (host, port) = &self.name;
-            let stays = match self.all.len() {
+            let stays = match self.known.len() {
                 0 => "it has no address yet".to_owned(),
                 count => format!("its last good addresses stay, {count}"),
             };
