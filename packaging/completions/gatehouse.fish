@@ -41,6 +41,8 @@ complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "reload" -d 'Hav
 complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "diff" -d 'Say what a reload would change. Nothing is changed'
 complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "apply" -d 'Put a file in force, for good or on trial'
 complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "confirm" -d 'Keep what was applied on trial'
+complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "push" -d 'Write a configuration into a registry, once it has been checked'
+complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "registry" -d 'Look into ZooKeeper, and write into it'
 complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "drain" -d 'Give an endpoint no new requests; what it is doing ends'
 complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "discovery" -d 'Tell a running gateway about the endpoints it finds'
 complete -c gatehouse -n "__fish_gatehouse_needs_command" -f -a "undrain" -d 'Give a drained endpoint requests again'
@@ -116,6 +118,24 @@ complete -c gatehouse -n "__fish_gatehouse_using_subcommand apply" -s h -l help 
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand confirm" -l admin -d 'Where its admin interface listens; by default as the configuration has it' -r
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand confirm" -s c -l config -d 'The configuration file' -r -F
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand confirm" -s h -l help -d 'Print help'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand push" -l version -d 'Only if this version stands there; without it, the one that does' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand push" -s h -l help -d 'Print help'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand registry; and not __fish_seen_subcommand_from ls get set watch register" -s h -l help -d 'Print help'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand registry; and not __fish_seen_subcommand_from ls get set watch register" -f -a "ls" -d 'List the children of a node'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand registry; and not __fish_seen_subcommand_from ls get set watch register" -f -a "get" -d 'Print what a node holds'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand registry; and not __fish_seen_subcommand_from ls get set watch register" -f -a "set" -d 'Write a node, and make it where it is not there'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand registry; and not __fish_seen_subcommand_from ls get set watch register" -f -a "watch" -d 'Print what happens to a node and its children, until Ctrl-C'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand registry; and not __fish_seen_subcommand_from ls get set watch register" -f -a "register" -d 'Announce an address beneath a node, until Ctrl-C'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand registry; and __fish_seen_subcommand_from ls" -s l -l long -d 'Also version, bytes, children, and the session it ends with'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand registry; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand registry; and __fish_seen_subcommand_from get" -s h -l help -d 'Print help'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand registry; and __fish_seen_subcommand_from set" -l version -d 'Only if it has this version' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand registry; and __fish_seen_subcommand_from set" -s h -l help -d 'Print help'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand registry; and __fish_seen_subcommand_from watch" -l lines -d 'End after so many lines' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand registry; and __fish_seen_subcommand_from watch" -s h -l help -d 'Print help'
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand registry; and __fish_seen_subcommand_from register" -l weight -d 'Its share of the load' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand registry; and __fish_seen_subcommand_from register" -l zone -d 'Where it stands' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand registry; and __fish_seen_subcommand_from register" -s h -l help -d 'Print help'
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand drain" -l admin -d 'Where its admin interface listens; by default as the configuration has it' -r
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand drain" -s c -l config -d 'The configuration file' -r -F
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand drain" -l watch -d 'Wait until it is empty'

@@ -8,6 +8,7 @@ use crate::config::{AccessTo, Loaded, Lowered};
 use crate::discovery::Discovery;
 use crate::health;
 use crate::overload;
+use crate::register::Register;
 use crate::registry::Registry;
 use crate::remote::Remote;
 use crate::steer::Steering;
@@ -237,12 +238,14 @@ impl Gateway {
             overload::start(steering.gate.handle(), steering.workers);
             ready();
             steering.supervisor.tell(Word::Ready);
+            steering.register.follow(&steering.in_force.register);
             steering.steer(signals).await;
             Ok(steering)
         })?;
-        let Steering { gate, log, discovery, .. } = steered?;
+        let Steering { gate, log, discovery, register, .. } = steered?;
         drop(discovery);
         let cut = gate.join();
+        register.join();
         log.finish();
         Ok(cut)
     }
@@ -268,6 +271,7 @@ impl Gateway {
             }
             Some(ConfigFile { follow: Follow::Asked, .. }) | None => {}
         }
+        let register = Register::new(RandomState::new().hash_one(started));
         let mut acme = Acme::new(gate.handle(), RandomState::new().hash_one(started));
         acme.follow(&in_force.tls.acme);
         let shown = Rc::new(Shown {
@@ -278,6 +282,7 @@ impl Gateway {
             facts: Rc::clone(&facts),
             acme: acme.seen(),
             discovery: discovery.seen(),
+            register: register.seen(),
             mailbox: mailbox.clone(),
         });
         let steering = Steering {
@@ -285,6 +290,7 @@ impl Gateway {
             log,
             registry,
             acme,
+            register,
             discovery,
             supervisor,
             admin: None,

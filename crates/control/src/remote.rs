@@ -2,13 +2,16 @@
 //! start and followed from then on; a change is read and judged like that of a file. A registry
 //! that is away changes nothing.
 
+pub(crate) mod zookeeper;
+
 use crate::client::{in_time, pause};
 use crate::config::{
-    Env, EtcdSpec, Loaded, Login, ProcessEnv, RegistryTls, Secret, load_found, registry_server,
+    Env, EtcdSpec, Loaded, Login, NodeUrl, ProcessEnv, RegistryTls, Secret, load_found,
+    registry_server,
 };
-use crate::discovery::etcd::{About, Followed, News, Put, Watch, put};
+use crate::discovery::etcd::{About, Followed, News, Put, Trouble, Watch, put};
 use crate::steer::orders::{Cause, Mailbox, Order};
-use crate::steer::watch::{LastRead, fingerprint};
+use crate::steer::watch::{LastRead, WatchedRead, fingerprint};
 use gatehouse_proxy::gate::block_on;
 use std::future::Future;
 use std::path::Path;
@@ -37,6 +40,16 @@ pub struct Remote {
 #[derive(Clone, Debug)]
 enum Place {
     Etcd(EtcdSpec, Box<str>),
+    ZooKeeper(NodeUrl),
+}
+
+/// Why a text does not stand there now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotPut {
+    /// What was asked for is wrong: another version stands there, or nobody may write.
+    Asked(String),
+    /// The registry cannot be asked.
+    World(String),
 }
 
 /// What stands there: the text and its version, or why there is none.
@@ -48,9 +61,10 @@ impl Remote {
         let name = path.to_str()?;
         let place = match name.split_once("://")? {
             (scheme @ ("etcd" | "etcds"), rest) => etcd(scheme, rest, env),
+            ("zk" | "zks", _) => NodeUrl::parse(name, env).map(Place::ZooKeeper),
             _ => return None,
         };
-        Some(Remote { name: name.into(), place, newest: Arc::default() })
+        Some(Remote { name: shown(name).into(), place, newest: Arc::default() })
     }
 
     /// The configuration: the newest that is known, which is fetched where none is.
@@ -76,9 +90,10 @@ impl Remote {
     ///
     /// # Errors
     /// Why it does not stand there now.
-    pub fn put(&self, text: &str, version: Option<u64>) -> Result<u64, String> {
-        let place = self.place.clone()?;
-        fetched(place.put(text, version))
+    pub fn put(&self, text: &str, version: Option<u64>) -> Result<u64, NotPut> {
+        let place = self.place.clone().map_err(NotPut::Asked)?;
+        let put = fetched(async { Ok(place.put(text, version).await) });
+        put.unwrap_or_else(|why| Err(NotPut::World(why)))
     }
 
     /// Keeps the newest, and asks for a reload where it is another than was last read, until the
@@ -89,23 +104,9 @@ impl Remote {
         let work = move || {
             let following = async move {
                 let mut following = Following { own, mailbox, complained: String::new() };
-                let Place::Etcd(etcd, key) = place;
-                let mut watch = Watch::new(&etcd, Followed::Key(key), 0);
-                loop {
-                    let next = watch.next().await;
-                    let Some(last_read) = last_read.upgrade() else { return };
-                    match next {
-                        Ok(news) => following.take(news, standing(&watch), &last_read),
-                        Err(trouble) => {
-                            following.complain(trouble.to_string());
-                            drop(last_read);
-                            pause(match trouble.about {
-                                About::Other | About::Token => AGAIN,
-                                _ => AGAIN_REFUSED,
-                            })
-                            .await;
-                        }
-                    }
+                match place {
+                    Place::Etcd(etcd, key) => following.etcd(&etcd, key, &last_read).await,
+                    Place::ZooKeeper(url) => following.zookeeper(&url, &last_read).await,
                 }
             };
             if let Err(error) = block_on(following) {
@@ -122,27 +123,53 @@ impl Remote {
     }
 }
 
+/// A URL without what stands where a user and a password would.
+fn shown(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let hosts = rest.split('/').next().unwrap_or_default();
+    match hosts.rsplit_once('@') {
+        Some((user, _)) => format!("{scheme}://***{}", &rest[user.len()..]),
+        None => url.to_owned(),
+    }
+}
+
 impl Place {
     async fn fetch(&self) -> Standing {
-        let Place::Etcd(etcd, key) = self;
-        let mut watch = Watch::new(etcd, Followed::Key(key.clone()), 0);
-        watch.next().await.map_err(|trouble| trouble.to_string())?;
-        standing(&watch)
+        match self {
+            Place::Etcd(etcd, key) => {
+                let mut watch = Watch::new(etcd, Followed::Key(key.clone()), 0);
+                watch.next().await.map_err(|trouble| trouble.to_string())?;
+                standing(&watch)
+            }
+            Place::ZooKeeper(url) => zookeeper::fetch(url).await,
+        }
     }
 
-    async fn put(&self, text: &str, version: Option<u64>) -> Result<u64, String> {
-        let Place::Etcd(etcd, key) = self;
-        let mut watch = Watch::new(etcd, Followed::Key(key.clone()), 0);
-        watch.next().await.map_err(|trouble| trouble.to_string())?;
-        let now = standing(&watch).map_or(0, |(_, version)| version);
-        let wanted = version.unwrap_or(now);
-        match put(&mut watch, key, text, wanted).await.map_err(|trouble| trouble.to_string())? {
-            Put::Done(version) => Ok(version),
-            Put::Changed => Err(format!(
-                "version {wanted} does not stand there any more: {now} does, or a newer one; see \
-                 what has changed, and push again"
-            )),
+    async fn put(&self, text: &str, version: Option<u64>) -> Result<u64, NotPut> {
+        match self {
+            Place::Etcd(etcd, key) => put_key(etcd, key, text, version).await,
+            Place::ZooKeeper(url) => zookeeper::put(url, text, version).await,
         }
+    }
+}
+
+async fn put_key(
+    etcd: &EtcdSpec,
+    key: &str,
+    text: &str,
+    version: Option<u64>,
+) -> Result<u64, NotPut> {
+    let mut watch = Watch::new(etcd, Followed::Key(key.into()), 0);
+    let away = |trouble: Trouble| NotPut::World(trouble.to_string());
+    watch.next().await.map_err(away)?;
+    let now = standing(&watch).map_or(0, |(_, version)| version);
+    let wanted = version.unwrap_or(now);
+    match put(&mut watch, key, text, wanted).await.map_err(away)? {
+        Put::Done(version) => Ok(version),
+        Put::Changed => Err(NotPut::Asked(format!(
+            "version {wanted} does not stand there any more: {now} does, or a newer one; see \
+             what has changed, and push again"
+        ))),
     }
 }
 
@@ -165,6 +192,38 @@ struct Following {
 }
 
 impl Following {
+    async fn etcd(&mut self, etcd: &EtcdSpec, key: Box<str>, last_read: &WatchedRead) {
+        let mut watch = Watch::new(etcd, Followed::Key(key), 0);
+        loop {
+            let next = watch.next().await;
+            let Some(last_read) = last_read.upgrade() else { return };
+            match next {
+                Ok(news) => self.take(news, standing(&watch), &last_read),
+                Err(trouble) => {
+                    self.complain(trouble.to_string());
+                    drop(last_read);
+                    pause(match trouble.about {
+                        About::Other | About::Token => AGAIN,
+                        _ => AGAIN_REFUSED,
+                    })
+                    .await;
+                }
+            }
+        }
+    }
+
+    async fn zookeeper(&mut self, url: &NodeUrl, last_read: &WatchedRead) {
+        let mut follow = zookeeper::Follow::new(url);
+        loop {
+            let next = follow.next().await;
+            let Some(last_read) = last_read.upgrade() else { return };
+            match next {
+                Ok(standing) => self.take(News::Changed, standing, &last_read),
+                Err(why) => self.complain(why),
+            }
+        }
+    }
+
     fn take(&mut self, news: News, standing: Standing, last_read: &LastRead) {
         if !std::mem::take(&mut self.complained).is_empty() {
             eprintln!("{}: answers again", self.own.name);

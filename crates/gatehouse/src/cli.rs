@@ -1,6 +1,11 @@
 //! The command line, as `--help` shows it. What the words mean is each command's own.
 
+// By its path: the test that writes the manual page takes this file in from elsewhere.
+#[path = "cli/registry.rs"]
+pub(crate) mod registry;
+
 use clap::{Args, Parser, Subcommand, value_parser};
+use registry::{PushArgs, RegistryArgs};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
@@ -99,6 +104,25 @@ pub(crate) enum Command {
     /// Keep what was applied on trial.
     #[command(after_help = "Example:\n  gatehouse confirm")]
     Confirm(AdminArgs),
+    /// Write a configuration into a registry, once it has been checked.
+    #[command(after_help = "Examples:\n  gatehouse push gatehouse.toml \
+                      zk://zk1:2181/gatehouse/config\n  gatehouse push gatehouse.toml \
+                      zk://zk1:2181/gatehouse/config --version 7\n\nGateways that run with -c and \
+                      that URL take it in. Exit code 1 where the file is wrong, or another \
+                      version stands there; nothing was written then.")]
+    Push(PushArgs),
+    /// Look into ZooKeeper, and write into it.
+    #[command(
+        subcommand_required = true,
+        arg_required_else_help = true,
+        after_help = "Example:\n  gatehouse registry ls zk://zk1:2181,zk2:2181/services\n\n\
+                      Who asks is in the environment: GATEHOUSE_ZK_USER with GATEHOUSE_ZK_PASSWORD \
+                      or GATEHOUSE_ZK_PASSWORD_FILE; GATEHOUSE_ZK_MECHANISM=digest-md5 is SASL. \
+                      zks:// is TLS: GATEHOUSE_ZK_ROOTS, GATEHOUSE_ZK_CERT, GATEHOUSE_ZK_KEY. \
+                      Exit code 1 where there is no such node or it has another version, 3 where \
+                      no server answers."
+    )]
+    Registry(RegistryArgs),
     /// Give an endpoint no new requests; what it is doing ends.
     #[command(after_help = "Example:\n  gatehouse drain api 10.0.0.1:9000 --watch\n\nIt stays \
                       drained across reloads, until it is undrained or the gateway restarts.")]
@@ -442,7 +466,9 @@ mod tests {
     fn the_command_line_is_sound_and_every_command_has_an_example() {
         let command = Cli::command();
         command.clone().debug_assert();
-        for command in std::iter::once(&command).chain(command.get_subcommands()) {
+        let nested = command.get_subcommands().flat_map(|one| one.get_subcommands());
+        let all = std::iter::once(&command).chain(command.get_subcommands()).chain(nested);
+        for command in all {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("  gatehouse "), "{} has no example", command.get_name());
         }

@@ -24,6 +24,8 @@ fn main() -> ExitCode {
         Command::Reload(args) => commands::steer::reload(&args),
         Command::Diff(args) => commands::steer::diff(&args),
         Command::Apply(args) => commands::steer::apply(&args),
+        Command::Push(args) => commands::push::run(&args),
+        Command::Registry(args) => commands::registry::run(args.action),
         Command::Confirm(args) => commands::steer::confirm(&args),
         Command::Drain(args) => commands::steer::drain(&args),
         Command::Discovery(args) => commands::steer::discovery(&args),

@@ -7,6 +7,7 @@ use super::Shown;
 use crate::acme;
 use crate::discovery;
 use crate::overload;
+use crate::register;
 use gatehouse_core::breaker::Gate;
 use gatehouse_core::endpoints::{Endpoint, Standing};
 use gatehouse_core::vitals::UpstreamVitals;
@@ -140,6 +141,7 @@ pub fn metrics(shown: &Shown) -> String {
     shown.facts.borrow().metrics(&mut out);
     acme::metrics(&shown.acme, &mut out);
     discovery::metrics(&shown.discovery, label, &mut out);
+    register::metrics(&shown.register, label, &mut out);
     upstreams(&seen, &mut out);
     out
 }

@@ -57,6 +57,8 @@ pub struct Shown {
     pub(crate) facts: Rc<RefCell<Facts>>,
     /// Certificates that are asked for.
     pub(crate) acme: Seen,
+    /// What is announced.
+    pub(crate) register: crate::register::Seen,
     /// Where endpoints come from.
     pub(crate) discovery: discovery::Seen,
     pub(crate) mailbox: Mailbox,

@@ -4,6 +4,7 @@ use super::Shown;
 use crate::acme;
 use crate::config::Json;
 use crate::discovery;
+use crate::register;
 use gatehouse_core::address::{Address, Bind};
 use gatehouse_core::endpoints::Standing;
 use gatehouse_core::plan::{Action, Target};
@@ -98,6 +99,7 @@ pub fn status(shown: &Shown) -> Json {
         ("listeners", Json::list(listeners)),
         ("acme", acme::json(&shown.acme)),
         ("discovery", discovery::json(&shown.discovery)),
+        ("register", register::json(&shown.register)),
         ("routes", routes(&seen)),
         ("upstreams", upstreams(&seen)),
     ])

@@ -2,6 +2,7 @@
 //! taken. Who asks the sources is elsewhere.
 
 use super::registries::{ConsulSource, EtcdSource};
+use super::zookeeper::ZooKeeperSource;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
@@ -38,6 +39,8 @@ pub enum Beneath {
 pub enum SourceSpec {
     /// A file with a list.
     File(FileSource),
+    /// Nodes of ZooKeeper.
+    ZooKeeper(ZooKeeperSource),
     /// Keys of etcd.
     Etcd(EtcdSource),
     /// A service of Consul's.
@@ -112,6 +115,7 @@ impl fmt::Display for SourceSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SourceSpec::File(FileSource { path }) => write!(f, "file {}", path.display()),
+            SourceSpec::ZooKeeper(own) => own.fmt(f),
             SourceSpec::Etcd(etcd) => etcd.fmt(f),
             SourceSpec::Consul(consul) => consul.fmt(f),
             SourceSpec::Dns(DnsSource { name, asks: DnsAsks::Addresses { port }, .. }) => {

@@ -12,9 +12,11 @@ mod json;
 mod layout;
 mod lower;
 mod near;
+mod node_url;
 mod probe;
 mod problem;
 mod read;
+mod register;
 mod registries;
 mod render;
 mod schema;
@@ -24,6 +26,7 @@ mod tls;
 mod tree;
 mod understand;
 mod units;
+mod zookeeper;
 
 pub use command_line::{CommandLine, command_line_flag, command_line_text};
 pub use discovery::{
@@ -34,11 +37,13 @@ pub use json::Json;
 pub use layout::{NotToml, layout};
 pub use lower::{AccessTo, Expect, Expected};
 pub(crate) use lower::{endpoint_address, registry_server};
+pub use node_url::NodeUrl;
 pub use probe::{
     About, Answer, Carried, Choice, Forwarded, ListenerWhy, Outcome, Question, QuestionFault,
     RouteVerdict, ask, differences, parse_request,
 };
 pub use problem::{Kind, PROBLEMS_MAX, Problem, Related, Severity};
+pub use register::RegisterSpec;
 pub use registries::{Checks, ConsulSource, EtcdSource, EtcdSpec, Login, RegistryTls, Server};
 pub use render::{Paint, problem_json, render};
 pub use schema::{json_schema, markdown};
@@ -49,6 +54,8 @@ pub use tls::{
     Trust, UpstreamTls,
 };
 pub(crate) use units::duration;
+pub(crate) use zookeeper::ZooKeeperTls;
+pub use zookeeper::{ZooKeeperMechanism, ZooKeeperServers, ZooKeeperSource};
 
 use gatehouse_core::plan::Plan;
 use problem::Report;
@@ -84,6 +91,8 @@ pub struct Lowered {
     /// Where the endpoints of each upstream come from, in the order of their ids; `None` where
     /// they are written.
     pub discovery: Vec<Option<Arc<DiscoverySpec>>>,
+    /// What is announced in registries.
+    pub register: Vec<Arc<RegisterSpec>>,
     /// Threads that serve; `None` is one per core.
     pub workers: Option<NonZeroUsize>,
     /// Where the admin interface listens; always a loopback address.

@@ -22,6 +22,7 @@ mod reports;
 mod shown;
 mod source;
 mod task;
+mod zookeeper;
 
 pub(crate) use shown::{Seen, json, metrics};
 

@@ -5,7 +5,7 @@
 
 use super::reports::Reports;
 use super::task::Task;
-use super::{consul, dns, etcd, file};
+use super::{consul, dns, etcd, file, zookeeper};
 use crate::config::{DiscoverySpec, SourceSpec};
 use gatehouse_core::chance::Chance;
 use std::time::Duration;
@@ -15,6 +15,10 @@ pub(super) fn start(spec: &DiscoverySpec, reports: Reports, chance: Chance) -> T
     match &spec.source {
         SourceSpec::File(file) => Task::start(file::follow(file.clone(), reports)),
         SourceSpec::Etcd(etcd) => Task::start(etcd::follow(etcd.clone(), reports, chance)),
+        SourceSpec::ZooKeeper(own) => {
+            let beneath = spec.beneath.clone();
+            Task::start(zookeeper::follow(own.clone(), beneath, reports, chance))
+        }
         SourceSpec::Consul(consul) => Task::start(consul::follow(consul.clone(), reports, chance)),
         SourceSpec::Dns(name) => Task::start(dns::follow(name.clone(), reports, chance)),
     }

@@ -15,6 +15,7 @@ use crate::acme::Acme;
 use crate::admin::{Admin, Door, Shown};
 use crate::certificates::{Files, make};
 use crate::discovery::Discovery;
+use crate::register::Register;
 use crate::registry::{Duty, Named, Registry};
 use crate::remote::Remote;
 use crate::supervisor::{Supervisor, Word};
@@ -52,6 +53,7 @@ pub(crate) struct Steering {
     pub registry: Registry,
     pub acme: Acme,
     pub discovery: Discovery,
+    pub register: Register,
     pub supervisor: Supervisor,
     /// The admin interface, while there is one.
     pub admin: Option<Door>,
@@ -151,6 +153,8 @@ impl Steering {
         // One that is starting ends too.
         self.starting = None;
         self.acme.stop();
+        // Before anything else ends: others stop sending requests here.
+        self.register.stop();
         let limit = if self.draining { Duration::ZERO } else { self.in_force.plan.drain };
         self.gate.drain(limit);
         self.supervisor.tell(Word::Stopping(limit));

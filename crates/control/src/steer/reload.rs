@@ -9,7 +9,8 @@ use crate::access_log::Target;
 use crate::admin::Admin;
 use crate::certificates::{Prepared, prepare};
 use crate::config::{
-    AccessTo, DiscoverySpec, Loaded, Lowered, Paint, ProcessEnv, TlsSpecs, Verdict, load, render,
+    AccessTo, DiscoverySpec, Loaded, Lowered, Paint, ProcessEnv, RegisterSpec, TlsSpecs, Verdict,
+    load, render,
 };
 use crate::discovery::{Discovery, Wanted, wanted};
 use crate::gateway::{Fault, Shows, bind_admin, log_fault, start_fault};
@@ -36,13 +37,15 @@ pub(crate) struct Settled {
     pub prepared: Prepared,
     /// Where the endpoints of each upstream come from.
     pub discovery: Vec<Option<Arc<DiscoverySpec>>>,
+    /// What is announced.
+    pub register: Vec<Arc<RegisterSpec>>,
 }
 
 impl Settled {
     pub fn of(lowered: Lowered, prepared: Prepared) -> Settled {
-        let Lowered { plan, tls, discovery, workers, admin, access_log, expects: _, places: _ } =
-            lowered;
-        Settled { plan: Arc::new(plan), workers, admin, access_log, tls, prepared, discovery }
+        let Lowered { plan, tls, discovery, register, workers, admin, access_log, .. } = lowered;
+        let plan = Arc::new(plan);
+        Settled { plan, workers, admin, access_log, tls, prepared, discovery, register }
     }
 
     /// What it wants found.
@@ -342,6 +345,7 @@ impl Steering {
         self.show_listeners();
         self.in_force = new;
         self.acme.follow(&self.in_force.tls.acme);
+        self.register.follow(&self.in_force.register);
         let names = self.registry.names(&self.in_force.plan);
         self.discovery.follow(self.in_force.wanted(), names);
         Ok(())

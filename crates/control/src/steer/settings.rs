@@ -1,13 +1,14 @@
 //! Settings of the whole gateway, compared.
 
 use super::reload::Settled;
-use crate::config::AccessTo;
+use crate::config::{AccessTo, RegisterSpec};
 use gatehouse_core::plan::LogFormat;
 use std::fmt::Display;
+use std::sync::Arc;
 
 /// A line for each setting that is different.
 pub(super) fn changed(old: &Settled, new: &Settled) -> Vec<String> {
-    let Settled { plan, workers, admin, access_log, tls: _, prepared, discovery: _ } = new;
+    let Settled { plan, workers, admin, access_log, register, prepared, .. } = new;
     let mut lines = Vec::new();
     let mut note = |name: &str, old: String, new: String| {
         if old != new {
@@ -30,10 +31,16 @@ pub(super) fn changed(old: &Settled, new: &Settled) -> Vec<String> {
         Some(LogFormat::Combined) => "combined".to_owned(),
     };
     note("log.access.format", format(old.plan.access_log), format(plan.access_log));
+    note("register", announced(&old.register), announced(register));
     if *prepared != old.prepared {
         lines.push("certificates are others".to_owned());
     }
     lines
+}
+
+fn announced(register: &[Arc<RegisterSpec>]) -> String {
+    let nodes: Vec<String> = register.iter().map(|spec| spec.node()).collect();
+    if nodes.is_empty() { "nothing".to_owned() } else { nodes.join(", ") }
 }
 
 fn shown(value: Option<impl Display>, none: &str) -> String {

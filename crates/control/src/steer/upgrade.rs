@@ -115,6 +115,7 @@ impl Steering {
                 self.admin = None;
                 self.acme.stop();
                 self.discovery.stop();
+                self.register.leave();
                 self.gate.leave(self.in_force.plan.drain);
                 self.draining = true;
             }

@@ -75,6 +75,9 @@ fn understood(lowered: &Lowered) -> String {
     for discovery in lowered.discovery.iter().flatten() {
         let _ = writeln!(out, "\n{discovery:#?}");
     }
+    for register in &lowered.register {
+        let _ = writeln!(out, "\n{register:#?}");
+    }
     for order in &tls.acme {
         let _ = writeln!(out, "\n{order:#?}");
     }

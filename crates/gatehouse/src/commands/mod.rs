@@ -8,6 +8,8 @@ pub(crate) mod explain;
 pub(crate) mod fmt;
 pub(crate) mod health;
 pub(crate) mod proxy;
+pub(crate) mod push;
+pub(crate) mod registry;
 pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod steer;

@@ -118,7 +118,7 @@ fn strike(address: SocketAddr, name: &str, attack: Attack) {
 }
 
 /// Seconds of processor time that a process has used so far.
-fn processor_seconds(gateway: &Gateway) -> f64 {
+pub fn processor_seconds(gateway: &Gateway) -> f64 {
     let text = std::fs::read_to_string(format!("/proc/{}/stat", gateway.pid())).expect("it lives");
     let fields: Vec<&str> = text.rsplit(')').next().unwrap_or("").split_whitespace().collect();
     let ticks = |at: usize| fields[at].parse::<f64>().expect("a number");

@@ -44,3 +44,4 @@ mod upgrade;
 mod watch;
 mod websocket;
 mod wellness;
+mod zookeeper;

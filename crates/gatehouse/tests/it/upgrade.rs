@@ -14,7 +14,7 @@ use std::fs;
 use std::net::SocketAddr;
 
 /// A gateway and all that follow it. Dropping it ends them.
-struct Line(Gateway);
+pub struct Line(pub Gateway);
 
 impl Line {
     /// The processes that took over, in order.

@@ -88,6 +88,7 @@ impl Lower<'_> {
         let table = first.item.table()?;
         match first.key.name {
             "file" => self.file_source(table).map(SourceSpec::File),
+            "zookeeper" => self.zookeeper_source(table).map(SourceSpec::ZooKeeper),
             "etcd" => self.etcd_source(table).map(SourceSpec::Etcd),
             "consul" => self.consul_source(table).map(SourceSpec::Consul),
             "dns" => self.dns_source(table).map(SourceSpec::Dns),

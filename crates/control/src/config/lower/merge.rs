@@ -16,6 +16,7 @@ pub(super) struct Merged<'t> {
     pub(super) upstreams: Vec<&'t Named>,
     pub(super) routes: Vec<&'t Table>,
     pub(super) expects: Vec<&'t Table>,
+    pub(super) registers: Vec<&'t Table>,
     /// Whether there are listeners that were not understood.
     pub(super) listeners_broken: bool,
     /// The same of upstreams.
@@ -43,6 +44,7 @@ impl<'t> Merged<'t> {
             merged.routes_broken |= tree.is_broken("routes");
             merged.routes.extend(tree.tables("routes"));
             merged.expects.extend(tree.tables("expect"));
+            merged.registers.extend(tree.tables("register"));
         }
         merged
     }

@@ -24,6 +24,7 @@ mod shadow;
 mod tls;
 mod upstream;
 mod warn;
+mod zookeeper;
 
 pub(crate) use endpoint::endpoint_address;
 pub use expect::{Expect, Expected};
@@ -107,6 +108,7 @@ pub(crate) fn lower(
     lower.acme_names(&listeners);
     lower.spoken();
     let expects = lower.expects(&merged);
+    let register = lower.registers(&merged);
     let settings = lower.settings(&merged);
     lower.emptiness(&merged);
     lower.unused_upstreams();
@@ -136,6 +138,7 @@ pub(crate) fn lower(
             plan,
             tls: lower.tls,
             discovery: lower.discovery,
+            register,
             workers: settings.workers,
             admin: settings.admin,
             access_log: settings.access_log,

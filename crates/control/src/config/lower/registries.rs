@@ -47,13 +47,13 @@ impl Lower<'_> {
         whole.then_some(EtcdSpec { servers, login, tls })
     }
 
-    fn login(&mut self, own: &Table) -> Option<Login> {
+    pub(super) fn login(&mut self, own: &Table) -> Option<Login> {
         let secret = self.secret(own, "password");
         let user = own.text("user").and_then(|user| self.registry_name(user, "user"));
         for (one, other) in [("user", "password"), ("password", "user")] {
             if let Some(entry) = own.entry(one).filter(|_| !own.means(other)) {
                 let reason = format!("`{one}` without `{other}`");
-                let hint = "write both, or neither where etcd asks nobody who he is";
+                let hint = "write both, or neither where nobody is asked who he is";
                 self.error_hint(Kind::Missing, entry.place, reason, hint);
             }
         }

@@ -3,7 +3,8 @@
 //! One key a source; a source that has many keys has a file of its own beside this one.
 
 use super::registries::{CONSUL, ETCD};
-use super::{Section, Shape, Word, key, later, text, word};
+use super::zookeeper::ZOOKEEPER;
+use super::{Section, Shape, Word, key, text, word};
 
 pub(super) static DISCOVERY: Section = Section {
     noun: "a discovery",
@@ -24,7 +25,12 @@ pub(super) static DISCOVERY: Section = Section {
             "Addresses of a name, or the servers of a service, asked for again when an answer's \
              time is up.",
         ),
-        later("zookeeper", "Nodes of ZooKeeper."),
+        key(
+            "zookeeper",
+            Shape::Table(&ZOOKEEPER),
+            "{ servers = \"zk1:2181,zk2:2181\", path = \"/services/users\" }",
+            "Nodes of ZooKeeper, watched.",
+        ),
         key(
             "etcd",
             Shape::Table(&ETCD),

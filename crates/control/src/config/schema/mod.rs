@@ -12,6 +12,7 @@ mod root;
 mod route;
 mod tls;
 mod upstream;
+mod zookeeper;
 
 pub use json_schema::json_schema;
 pub use markdown::markdown;

@@ -3,6 +3,7 @@
 use super::route::ROUTE;
 use super::tls::CERTIFICATE;
 use super::upstream::UPSTREAM;
+use super::zookeeper::REGISTER;
 use super::{
     DAY, GIB, HOUR, KIB, Key, MIB, Section, Shape, Word, duration, key, later, later_word, text,
     word,
@@ -71,7 +72,13 @@ pub(crate) static ROOT: Section = Section {
             "Unit tests of the routing, run by `gatehouse test`.",
         ),
         later("policies", "Named policies that routes share."),
-        later("register", "Announces this gateway, or a service beside it, to a registry."),
+        key(
+            "register",
+            Shape::List { of: &Shape::Table(&REGISTER) },
+            "[{ zookeeper = { servers = \"zk1:2181\", path = \"/services/gateways\" }, address = \
+             \"10.0.0.7:8080\" }]",
+            "What is announced in registries. At most 64.",
+        ),
     ],
 };
 

@@ -15,8 +15,9 @@ use gatehouse_wire::timer::now;
 use std::time::Duration;
 pub(crate) use talk::About;
 use talk::{ask_put, read_put};
+use watch::Keys;
+pub(crate) use watch::Trouble;
 pub(crate) use watch::{Followed, News, Watch};
-use watch::{Keys, Trouble};
 
 /// Between two sets, however fast keys change.
 const SPACING: Duration = Duration::from_millis(100);
