@@ -52,6 +52,8 @@ pub fn memory_bound(plan: &Plan, workers: usize) -> MemoryBound {
     });
     // Once as it was read, once behind the head it is sent with, and the room beyond.
     let buffered = buffers.max().unwrap_or(0) * 4;
+    // A second attempt has all that the first has.
+    let attempts = 1 + u64::from(plan.upstreams.iter().any(|upstream| upstream.hedge.is_some()));
     let waiting = plan.upstreams.iter().filter_map(|upstream| upstream.queue);
     let queued: u64 = waiting.map(|queue| u64::from(queue.waiting_max) * KIB).sum();
     let mut left = plan.ceilings.connections.map_or(u64::MAX, u64::from);
@@ -59,7 +61,9 @@ pub fn memory_bound(plan: &Plan, workers: usize) -> MemoryBound {
     let mut each: Vec<(u64, u64)> = plan
         .listeners
         .iter()
-        .map(|one| (connection_bytes(one, buffered), u64::from(one.limits.connections_max)))
+        .map(|one| {
+            (connection_bytes(one, attempts, buffered), u64::from(one.limits.connections_max))
+        })
         .collect();
     each.sort_unstable_by(|one, other| other.cmp(one));
     for (bytes, open) in each {
@@ -74,7 +78,7 @@ pub fn memory_bound(plan: &Plan, workers: usize) -> MemoryBound {
 }
 
 /// What one connection of a listener costs at worst.
-fn connection_bytes(listener: &ListenerPlan, buffered: u64) -> u64 {
+fn connection_bytes(listener: &ListenerPlan, attempts: u64, buffered: u64) -> u64 {
     let beneath = match listener.transport {
         Transport::Clear => CONNECTION,
         Transport::Tls => CONNECTION + TLS,
@@ -82,7 +86,7 @@ fn connection_bytes(listener: &ListenerPlan, buffered: u64) -> u64 {
     // One buffer towards the client and one towards the endpoint, which may be under TLS.
     let carried = EXCHANGE + 2 * LARGE_BYTES as u64 + TLS;
     let heads = u64::from(listener.limits.head_bytes_max) + HEAD_BYTES_MAX as u64;
-    let exchange = carried + HEAD_TEXTS * heads + buffered;
+    let exchange = attempts * (carried + HEAD_TEXTS * heads + buffered);
     match listener.carries {
         Carries::Tcp => beneath + carried,
         Carries::Http if listener.versions.has_http2() => {
@@ -118,6 +122,11 @@ mod tests {
         assert_eq!(all, few);
         let large = bound("limits = { connections = 100, head-bytes = \"1MiB\" }", "");
         assert!(large.bytes > few.bytes + 100 * MIB);
+        let hedged = "upstream = { endpoints = [\"10.0.0.1:1\", \"10.0.0.2:1\"], hedge = \"p95\" }";
+        let hedged =
+            format!("limits = {{ connections = 100 }}\n[[routes]]\npath = \"/x\"\n{hedged}");
+        let hedged = bound(&hedged, "");
+        assert!(hedged.connection_bytes > 2 * few.connection_bytes - 2 * KIB);
         let streams = bound("limits = { connections = 100 }\nprotocols = [\"h2\"]", "");
         assert!(streams.connection_bytes > 99 * few.connection_bytes);
     }

@@ -212,4 +212,12 @@ impl Endpoints {
         }
         picked.ok_or(NoPick::AtCap)
     }
+
+    /// Chooses an endpoint that was not tried, or nobody: for somebody who asks a second one while
+    /// the first is still busy. A backup is not asked for that, as long as there is another. The
+    /// rest is as with [`Endpoints::pick`].
+    pub fn pick_untried(&self, ask: &mut Ask<'_>) -> Option<EndpointId> {
+        let balancer = if self.primary.is_empty() { &self.backup } else { &self.primary };
+        balancer.pick(self, ask)
+    }
 }

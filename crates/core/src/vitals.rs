@@ -4,6 +4,7 @@
 //! writes holds for the process. Readers take no lock and see each number by itself.
 
 use crate::breaker::Gate;
+use crate::latencies::Latencies;
 use crate::moment::Moment;
 use crate::queue::{Joined, Line, Priority, Ticket, Turn};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
@@ -146,6 +147,13 @@ impl EndpointVitals {
         self.ewma_at.store(now.nanos(), Relaxed);
     }
 
+    /// Takes in that an answer was not there yet after so long. Says nothing of one that is usual.
+    pub fn observe_at_least(&self, waited: Duration, now: Moment) {
+        if waited.as_nanos() as f64 > self.latency_nanos(now) {
+            self.observe(waited, now);
+        }
+    }
+
     /// The latency average in nanoseconds, decayed to `now`; 0 where nothing was observed.
     pub fn latency_nanos(&self, now: Moment) -> f64 {
         let average = f64::from_bits(self.ewma.load(Relaxed));
@@ -166,6 +174,9 @@ pub struct UpstreamVitals {
     gate: Padded<Way>,
     retries: Padded<Retries>,
     queue: Padded<Queue>,
+    hedges: Padded<Hedges>,
+    /// How long answers take; counted where somebody wants to know.
+    latencies: Latencies,
 }
 
 /// What stands in the way of a request.
@@ -175,6 +186,17 @@ struct Way {
     gate: AtomicU32,
     /// Requests in the queue.
     waiting: AtomicU32,
+    /// Requests that may be in flight, where that is found out; 0 before it is.
+    concurrency: AtomicU32,
+}
+
+/// Second endpoints that were asked the same.
+#[derive(Debug, Default)]
+struct Hedges {
+    /// After so many nanoseconds; 0 where that is not known.
+    after: AtomicU64,
+    made: AtomicU64,
+    won: AtomicU64,
 }
 
 /// Those that wait for a place. The lock is taken only while somebody does.
@@ -360,6 +382,57 @@ impl UpstreamVitals {
             places => Some(places - 1),
         };
         self.gate.0.gate.fetch_update(Relaxed, Relaxed, pass).is_ok()
+    }
+
+    /// How long its answers take.
+    pub fn latencies(&self) -> &Latencies {
+        &self.latencies
+    }
+
+    /// Says how many requests may be in flight from now on, where that is found out. More than
+    /// before is told to whoever waits.
+    pub fn set_concurrency(&self, most: u32) {
+        let before = self.gate.0.concurrency.swap(most, SeqCst);
+        if most > before && self.waiting() > 0 {
+            self.call_next();
+        }
+    }
+
+    /// How many requests may be in flight, as far as that was found out.
+    pub fn concurrency(&self) -> Option<u32> {
+        Some(self.gate.0.concurrency.load(Relaxed)).filter(|most| *most > 0)
+    }
+
+    /// Says after how long a second endpoint is asked; `None` where that is not known.
+    pub fn set_hedge_after(&self, after: Option<Duration>) {
+        let nanos = after.map_or(0, |after| u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));
+        self.hedges.0.after.store(nanos, Relaxed);
+    }
+
+    /// After how long a second endpoint is asked, where that is found out and known.
+    pub fn hedge_after(&self) -> Option<Duration> {
+        let nanos = self.hedges.0.after.load(Relaxed);
+        (nanos > 0).then_some(Duration::from_nanos(nanos))
+    }
+
+    /// A second endpoint was asked.
+    pub fn count_hedge(&self) {
+        self.hedges.0.made.fetch_add(1, Relaxed);
+    }
+
+    /// Its answer was the first.
+    pub fn count_hedge_won(&self) {
+        self.hedges.0.won.fetch_add(1, Relaxed);
+    }
+
+    /// Second endpoints asked so far.
+    pub fn hedges(&self) -> u64 {
+        self.hedges.0.made.load(Relaxed)
+    }
+
+    /// Those whose answer was the first.
+    pub fn hedges_won(&self) -> u64 {
+        self.hedges.0.won.load(Relaxed)
     }
 
     /// Says how many retries are allowed from now on.

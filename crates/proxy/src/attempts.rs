@@ -3,12 +3,14 @@
 use crate::admit::Admitted;
 use crate::buffer::Whole;
 use crate::grpc;
+use crate::pick::Caller;
 use gatehouse_core::chance::Chance;
 use gatehouse_core::endpoints::{EndpointId, Tried};
 use gatehouse_core::failure::{Failure, Kind};
 use gatehouse_core::message::{BodyLength, RequestHead, ResponseHead};
 use gatehouse_core::plan::Retry;
 use gatehouse_core::vitals::UpstreamVitals;
+use std::cell::Cell;
 use std::time::Duration;
 
 /// An attempt that failed before an answer began.
@@ -39,7 +41,15 @@ pub(crate) struct Attempts {
     retry: Retry,
     left: u8,
     untried: usize,
-    tried: Tried,
+    tried: Cell<Tried>,
+    /// Where the current attempt is made.
+    at: Cell<Option<EndpointId>>,
+    /// Who makes it.
+    caller: Caller,
+    /// Whether something of an answer was passed on, so that no other can take its place.
+    committed: Cell<bool>,
+    /// Whether a second endpoint was asked already.
+    hedged: Cell<bool>,
     repeatable: bool,
     fresh: bool,
     /// Whether the next attempt is one to wait before.
@@ -58,7 +68,11 @@ impl Attempts {
             retry,
             left: retry.attempts,
             untried: endpoints.min(REFUSED_MAX),
-            tried: Tried::default(),
+            tried: Cell::default(),
+            at: Cell::default(),
+            caller: Caller::New,
+            committed: Cell::default(),
+            hedged: Cell::default(),
             repeatable: repeatable && !head.asks_upgrade(),
             fresh: false,
             waits: false,
@@ -68,7 +82,63 @@ impl Attempts {
 
     /// Endpoints that have failed this exchange already.
     pub fn tried(&self) -> Tried {
-        self.tried
+        self.tried.get()
+    }
+
+    /// Avoids this one from now on.
+    pub fn avoid(&self, endpoint: EndpointId) {
+        let mut tried = self.tried.get();
+        tried.add(endpoint);
+        self.tried.set(tried);
+    }
+
+    /// Notes where the current attempt is made.
+    pub fn goes_to(&self, endpoint: EndpointId) {
+        self.at.set(Some(endpoint));
+    }
+
+    /// Where the current attempt is made, once that is known.
+    pub fn at(&self) -> Option<EndpointId> {
+        self.at.get()
+    }
+
+    /// Who makes the current attempt.
+    pub fn caller(&self) -> Caller {
+        self.caller
+    }
+
+    /// The same request, asked of a second endpoint beside the current attempt; nothing is begun.
+    pub fn beside(&self) -> Attempts {
+        self.at.set(None);
+        Attempts {
+            tried: self.tried.clone(),
+            at: Cell::default(),
+            caller: Caller::Hedge,
+            committed: Cell::default(),
+            hedged: Cell::new(true),
+            ..*self
+        }
+    }
+
+    /// Notes that something of the answer is passed on.
+    pub fn commit(&self) {
+        self.committed.set(true);
+    }
+
+    /// Whether something of the answer was passed on.
+    pub fn is_committed(&self) -> bool {
+        self.committed.get()
+    }
+
+    /// Whether a second endpoint may be asked beside the current attempt: once an exchange, and for
+    /// what may be sent twice.
+    pub fn may_hedge(&self) -> bool {
+        self.repeatable && !self.hedged.get() && !self.committed.get()
+    }
+
+    /// Notes that a second endpoint is asked.
+    pub fn hedge(&self) {
+        self.hedged.set(true);
     }
 
     /// Whether the request may be sent twice: idempotent, and without a body or with one that was
@@ -138,7 +208,7 @@ impl Attempts {
 
     fn follow(&mut self, endpoint: EndpointId, waits: bool) {
         self.left = self.left.saturating_sub(1);
-        self.tried.add(endpoint);
+        self.avoid(endpoint);
         self.waits = waits;
         self.reached = self.reached.saturating_add(u32::from(waits));
     }

@@ -50,6 +50,16 @@ impl Whole {
         self.body()?.trailers.as_deref()
     }
 
+    /// Holds what another does.
+    pub fn copy_from(&mut self, other: &Whole) {
+        self.forget();
+        let Some(from) = other.body() else { return };
+        let body = self.0.get_or_insert_default();
+        body.held = true;
+        body.bytes.extend_from_slice(&from.bytes);
+        body.trailers.clone_from(&from.trailers);
+    }
+
     /// Forgets it; room for more than most bodies have is given back.
     pub fn forget(&mut self) {
         let Some(body) = &mut self.0 else { return };

@@ -221,6 +221,14 @@ impl Client {
         })
     }
 
+    /// The same client, for an attempt beside the one that speaks with it: here nothing is read
+    /// from it, and nothing written to it.
+    pub fn beside(&self, worker: &Worker) -> Box<Client> {
+        let mut client = self.for_stream(worker, Stream::Gone);
+        client.io.half_closed = true;
+        client
+    }
+
     /// Its address, where it has one.
     pub fn ip(&self) -> Option<IpAddr> {
         match self.peer {

@@ -3,7 +3,7 @@
 
 use crate::attempts::{Attempts, Lost};
 use crate::client::Client;
-use crate::pick::Caller;
+use crate::hedge::{self, Race, Stand, Worth};
 use crate::receive::Answered;
 use crate::respond::After;
 use crate::trace::Trace;
@@ -11,6 +11,7 @@ use crate::worker::{Desk, Worker};
 use crate::{admit, buffer, lease, pick, queue, read, receive, record, respond, route, send};
 use gatehouse_core::failure::Failure;
 use gatehouse_wire::timer::now;
+use std::pin::pin;
 use std::rc::Rc;
 
 /// Runs one exchange; says what becomes of the connection.
@@ -57,7 +58,15 @@ async fn carry(
     let mut attempts = Attempts::new(&admitted, &heads.request, &desk.whole);
     let answered = loop {
         let vitals = admitted.upstream_view().endpoints.vitals();
-        match attempt(worker, client, desk, &admitted, outbound, &attempts, trace).await {
+        let tried = match hedge::after(&admitted, &attempts) {
+            None => attempt(worker, client, desk, &admitted, outbound, &attempts, trace).await,
+            Some(after) => {
+                let race = Race::new(worker, client, desk, &attempts, trace, after);
+                // In a box of its own: who is alone has no room for it.
+                Box::pin(race_of(worker, client, desk, &admitted, outbound, &attempts, race)).await
+            }
+        };
+        match tried {
             Ok(answered) => {
                 let endpoint = answered.lease.pick().id();
                 let intact = desk.upload.is_intact();
@@ -88,8 +97,9 @@ async fn attempt(
     trace: &mut Trace,
 ) -> Result<Answered, Lost> {
     let head = &desk.heads.request;
-    let pick = match pick::pick(worker, client, head, admitted, attempts, trace, Caller::New) {
-        Err(lost) if queue::is_for(&lost, admitted) => {
+    let caller = attempts.caller();
+    let pick = match pick::pick(worker, client, head, admitted, attempts, trace, caller) {
+        Err(lost) if queue::is_for(&lost, admitted, caller) => {
             // In a box of its own: who finds a place has no room for it.
             Box::pin(queue::wait(worker, client, head, admitted, attempts, trace)).await?
         }
@@ -100,5 +110,49 @@ async fn attempt(
         Err(pick) => lease::fresh(worker, client, admitted, pick, trace).await?,
     };
     send::send(client, desk, admitted, outbound, &mut lease, trace)?;
-    receive::receive(client, desk, admitted, lease, trace).await
+    receive::receive(client, desk, admitted, lease, attempts, trace).await
+}
+
+/// The same at two endpoints, the second asked where the first is slow.
+async fn race_of(
+    worker: &Rc<Worker>,
+    client: &mut Client,
+    desk: &mut Desk,
+    admitted: &admit::Admitted<'_>,
+    outbound: send::Outbound,
+    attempts: &Attempts,
+    mut race: Race<'_>,
+) -> Result<Answered, Lost> {
+    let after = race.after();
+    let (which, tried) = {
+        let hedge::Beside { client: other, desk: own, attempts: theirs } = &mut race.beside;
+        let theirs = &*theirs;
+        let second = one_of_two(worker, other, own, admitted, outbound, theirs, &mut race.second);
+        let mut second = pin!(Some(second));
+        let stand = {
+            let first = &mut race.first;
+            let first = one_of_two(worker, client, desk, admitted, outbound, attempts, first);
+            hedge::run(pin!(first), second.as_mut(), (attempts, theirs), admitted, after).await
+        };
+        match stand {
+            Stand::Over(which, tried) => (which, tried),
+            Stand::Alone(first) => hedge::better(first, hedge::last(client, second).await),
+        }
+    };
+    race.hear(which, desk, admitted, attempts);
+    tried.map(|(answered, _)| answered)
+}
+
+/// One of two attempts, and what its answer is worth.
+async fn one_of_two(
+    worker: &Rc<Worker>,
+    client: &mut Client,
+    desk: &mut Desk,
+    admitted: &admit::Admitted<'_>,
+    outbound: send::Outbound,
+    attempts: &Attempts,
+    trace: &mut Trace,
+) -> hedge::Tried {
+    let answered = attempt(worker, client, desk, admitted, outbound, attempts, trace).await?;
+    Ok((answered, Worth::of(desk.heads.answer.status, admitted)))
 }

@@ -19,6 +19,7 @@ mod forwarded;
 pub mod gate;
 mod grpc;
 pub mod handshake;
+mod hedge;
 mod hop;
 mod lease;
 mod line;

@@ -4,6 +4,7 @@
 use crate::client::Client;
 use crate::date::Calendar;
 use crate::forwarded::client_text;
+use crate::hedge::Which;
 use crate::trace::Trace;
 use gatehouse_core::message::{Known, RequestHead, Version};
 use gatehouse_core::moment::Moment;
@@ -101,6 +102,11 @@ pub(crate) fn put_path(trace: &Trace, out: &mut Vec<u8>) {
         put_number(out, b",\"attempts\":", trace.attempts.into());
         let reused: &[u8] = if trace.reused { b",\"reused\":true" } else { b",\"reused\":false" };
         out.extend_from_slice(reused);
+        match trace.hedge {
+            None => {}
+            Some(Which::First) => out.extend_from_slice(b",\"hedge\":\"lost\""),
+            Some(Which::Second) => out.extend_from_slice(b",\"hedge\":\"won\""),
+        }
     }
 }
 

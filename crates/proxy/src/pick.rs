@@ -8,9 +8,11 @@ use crate::pool::Pool;
 use crate::trace::Trace;
 use crate::worker::{UpstreamView, Worker};
 use gatehouse_core::balance_key::balance_key;
+use gatehouse_core::breaker::Gate;
 use gatehouse_core::endpoints::{Ask, Endpoint, EndpointId, NoPick};
 use gatehouse_core::failure::{Failure, Kind, Step};
 use gatehouse_core::message::RequestHead;
+use gatehouse_wire::timer::now;
 use gatehouse_wire::tls::ClientSide;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -59,19 +61,24 @@ pub(crate) enum Caller {
     New,
     /// The first of those.
     FromQueue,
+    /// Somebody whose request another endpoint has already; it waits for nothing.
+    Hedge,
 }
 
 /// Counts the request into its upstream, where the breaker lets it.
 fn enter(upstream: &UpstreamView, admitted: &Admitted<'_>, caller: Caller) -> Result<(), Lost> {
     let vitals = upstream.endpoints.vitals();
-    let waits = caller == Caller::New && admitted.upstream_plan().queue.is_some();
-    if waits && vitals.waiting() > 0 {
+    let plan = admitted.upstream_plan();
+    let goes_behind = caller != Caller::FromQueue && plan.queue.is_some();
+    if goes_behind && vitals.waiting() > 0 {
         return Err(none_to_pick(Kind::UpstreamAtCap));
     }
-    if !vitals.passes_gate() {
+    // The few that a half-open breaker lets pass are not for what somebody answers already.
+    let barred = caller == Caller::Hedge && vitals.gate() != Gate::Closed;
+    if barred || !vitals.passes_gate() {
         return Err(none_to_pick(Kind::BreakerOpen));
     }
-    let most = admitted.upstream_plan().breaker.and_then(|breaker| breaker.in_flight_max);
+    let most = plan.in_flight_max(|| vitals.concurrency());
     if vitals.try_enter(most) { Ok(()) } else { Err(none_to_pick(Kind::UpstreamAtCap)) }
 }
 
@@ -88,6 +95,9 @@ pub(crate) fn pick(
     let upstream = admitted.upstream_view();
     trace.upstream = Some(admitted.upstream());
     enter(upstream, admitted, caller)?;
+    if caller == Caller::Hedge {
+        trace.tried = now();
+    }
     let mut chance = worker.chance.borrow_mut();
     let ip = client_text(client, head);
     let mut ask = Ask {
@@ -96,7 +106,11 @@ pub(crate) fn pick(
         key: balance_key(&admitted.upstream_plan().hash, head, ip),
         tried: attempts.tried(),
     };
-    let id = upstream.endpoints.pick(&mut ask).map_err(|none| {
+    let picked = match caller {
+        Caller::New | Caller::FromQueue => upstream.endpoints.pick(&mut ask),
+        Caller::Hedge => upstream.endpoints.pick_untried(&mut ask).ok_or(NoPick::AtCap),
+    };
+    let id = picked.map_err(|none| {
         upstream.endpoints.vitals().withdraw();
         none_to_pick(match none {
             NoPick::Empty => Kind::NoEndpoint,
@@ -104,8 +118,23 @@ pub(crate) fn pick(
         })
     })?;
     let pick = Pick { upstream: Rc::clone(upstream), id };
+    if caller == Caller::Hedge {
+        // A place that nothing pays for is given back.
+        pay_for_hedge(&pick)?;
+    }
     pick.endpoint().vitals.count_pick();
+    attempts.goes_to(id);
     trace.endpoint = Some(id);
     trace.attempts += 1;
     Ok(pick)
+}
+
+/// Takes a hedge from the budget that it shares with retries, and counts it.
+fn pay_for_hedge(pick: &Pick) -> Result<(), Lost> {
+    let vitals = pick.upstream.endpoints.vitals();
+    if !vitals.try_retry() {
+        return Err(none_to_pick(Kind::EndpointsAtCap));
+    }
+    vitals.count_hedge();
+    Ok(())
 }

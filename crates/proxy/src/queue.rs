@@ -16,9 +16,9 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 /// Whether an attempt that found no place is to wait for one.
-pub(crate) fn is_for(lost: &Lost, admitted: &Admitted<'_>) -> bool {
+pub(crate) fn is_for(lost: &Lost, admitted: &Admitted<'_>, caller: Caller) -> bool {
     let full = matches!(lost.failure.kind, Kind::UpstreamAtCap | Kind::EndpointsAtCap);
-    full && admitted.upstream_plan().queue.is_some()
+    full && caller != Caller::Hedge && admitted.upstream_plan().queue.is_some()
 }
 
 /// A place in the queue. Whoever leaves it calls the next: it may have been called itself.
@@ -66,7 +66,7 @@ pub(crate) async fn wait(
                 trace.tried = now();
                 let called = Caller::FromQueue;
                 match pick::pick(worker, client, head, admitted, attempts, trace, called) {
-                    Err(lost) if is_for(&lost, admitted) => {}
+                    Err(lost) if is_for(&lost, admitted, called) => {}
                     picked => return Poll::Ready(picked),
                 }
             }

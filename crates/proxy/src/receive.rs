@@ -1,10 +1,11 @@
 //! Step 10, receive: the answer's head, judged; interim answers passed on.
 
 use crate::admit::Admitted;
-use crate::attempts::Lost;
+use crate::attempts::{Attempts, Lost};
 use crate::client::{Client, Wrote};
 use crate::hop::{self, Upgrade};
 use crate::lease::Lease;
+use crate::pick::Caller;
 use crate::send::UploadState;
 use crate::trace::{Trace, Until};
 use crate::worker::{Desk, Heads};
@@ -33,6 +34,7 @@ pub(crate) async fn receive(
     desk: &mut Desk,
     admitted: &Admitted<'_>,
     mut lease: Lease,
+    attempts: &Attempts,
     trace: &mut Trace,
 ) -> Result<Answered, Lost> {
     let timeouts = &admitted.forward().timeouts;
@@ -60,6 +62,11 @@ pub(crate) async fn receive(
                 Failure::because(Step::Receive, Kind::UpstreamMalformed, "endless 1xx answers");
             break Err(failure);
         }
+        if attempts.caller() == Caller::Hedge {
+            // The client is the other attempt's to speak with.
+            continue;
+        }
+        attempts.commit();
         if let Err(failure) = pass_on(client, &mut desk.heads, timeouts).await {
             break Err(failure);
         }
@@ -70,13 +77,21 @@ pub(crate) async fn receive(
     match outcome {
         Ok(()) => {
             trace.answered = Some(now);
-            vitals.observe(now.since(asked(desk, trace)), now);
+            let took = now.since(asked(desk, trace));
+            vitals.observe(took, now);
             vitals.count_answer(desk.heads.answer.status);
+            if admitted.upstream_plan().counts_latencies() {
+                count_latency(admitted, desk.heads.answer.status, took);
+            }
             Ok(Answered { lease })
         }
         Err(failure) => {
             if failure.side() == Side::Upstream {
                 vitals.count_failure();
+            }
+            let late = failure.kind == Kind::UpstreamFirstByteTimeout;
+            if late && admitted.upstream_plan().counts_latencies() {
+                admitted.upstream_view().endpoints.vitals().latencies().count_refusal();
             }
             let untouched = trace.interim == before && desk.upload.is_intact();
             let unanswered = matches!(
@@ -86,6 +101,17 @@ pub(crate) async fn receive(
             let intact = untouched && unanswered;
             Err(Lost { failure, endpoint: Some(lease.pick().id()), intact })
         }
+    }
+}
+
+/// Counts how long an answer took, or that the upstream says it has too much to do. Other errors
+/// say nothing of either.
+fn count_latency(admitted: &Admitted<'_>, status: u16, took: Duration) {
+    let latencies = admitted.upstream_view().endpoints.vitals().latencies();
+    match status {
+        429 | 503 => latencies.count_refusal(),
+        500.. => {}
+        _ => latencies.observe(took),
     }
 }
 

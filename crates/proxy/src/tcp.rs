@@ -106,7 +106,7 @@ async fn attempt(
     trace: &mut Trace,
 ) -> Result<Lease, Lost> {
     let pick = match pick::pick(worker, client, head, admitted, attempts, trace, Caller::New) {
-        Err(lost) if queue::is_for(&lost, admitted) => {
+        Err(lost) if queue::is_for(&lost, admitted, Caller::New) => {
             Box::pin(queue::wait(worker, client, head, admitted, attempts, trace)).await?
         }
         picked => picked?,

@@ -1,6 +1,7 @@
 //! What is remembered of one exchange until it is recorded.
 
 use crate::grpc::Call;
+use crate::hedge::Which;
 use crate::worker::View;
 use gatehouse_core::endpoints::EndpointId;
 use gatehouse_core::failure::{Failure, Kind, Step};
@@ -17,7 +18,7 @@ pub(crate) struct Until {
 }
 
 /// What is remembered of one exchange.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Trace {
     /// The exchange id: in `Proxy-Status` and in the log.
     pub id: u64,
@@ -40,6 +41,8 @@ pub(crate) struct Trace {
     pub endpoint: Option<EndpointId>,
     /// Attempts made, the first included.
     pub attempts: u8,
+    /// Which of two attempts at once was heard, where there were two.
+    pub hedge: Option<Which>,
     /// Interim answers, over all attempts.
     pub interim: u8,
     /// Whether the last attempt went over a kept connection.
@@ -68,6 +71,7 @@ impl Trace {
             upstream: None,
             endpoint: None,
             attempts: 0,
+            hedge: None,
             interim: 0,
             reused: false,
             status: 0,

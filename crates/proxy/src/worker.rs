@@ -145,6 +145,14 @@ pub(crate) struct Desk {
     pub download: Pump,
 }
 
+impl Desk {
+    /// Takes over the request of another desk, its body included where that is held whole.
+    pub fn copy_request(&mut self, other: &Desk) {
+        self.heads.request.copy_from(&other.heads.request);
+        self.whole.copy_from(&other.whole);
+    }
+}
+
 /// Texts that an exchange writes while it runs.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {

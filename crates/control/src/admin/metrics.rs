@@ -267,8 +267,13 @@ fn upstreams(seen: &gatehouse_proxy::gate::Observation, out: &mut String) {
                 writeln!(out, "gatehouse_{name}{{upstream={upstream},endpoint={text}}} {value}");
         }
     }
+    whole_upstreams(seen, out);
+}
+
+/// Upstreams as a whole.
+fn whole_upstreams(seen: &gatehouse_proxy::gate::Observation, out: &mut String) {
     type PickWhole = fn(&UpstreamVitals) -> u64;
-    let families: [(&str, &str, &str, PickWhole); 7] = [
+    let families: [(&str, &str, &str, PickWhole); 9] = [
         ("upstream_breaker_open", "gauge", "1 where its breaker is open or half open.", |vitals| {
             u64::from(vitals.gate() != Gate::Closed)
         }),
@@ -277,6 +282,15 @@ fn upstreams(seen: &gatehouse_proxy::gate::Observation, out: &mut String) {
         }),
         ("upstream_retries_denied_total", "counter", "Retries beyond its budget.", |vitals| {
             vitals.retries_denied()
+        }),
+        (
+            "upstream_hedges_total",
+            "counter",
+            "Second endpoints asked because the first was slow.",
+            |vitals| vitals.hedges(),
+        ),
+        ("upstream_hedges_won_total", "counter", "Those whose answer was the first.", |vitals| {
+            vitals.hedges_won()
         }),
         ("upstream_queue_waiting", "gauge", "Requests that wait for a place.", |vitals| {
             u64::from(vitals.waiting())
@@ -300,6 +314,21 @@ fn upstreams(seen: &gatehouse_proxy::gate::Observation, out: &mut String) {
             let (upstream, value) = (label(&plan.name), pick(endpoints.vitals()));
             let _ = writeln!(out, "gatehouse_{name}{{upstream={upstream}}} {value}");
         }
+    }
+    in_flight_max(seen, out);
+}
+
+/// What limits requests in flight, where something does.
+fn in_flight_max(seen: &gatehouse_proxy::gate::Observation, out: &mut String) {
+    let help = "Requests that may be in flight at once.";
+    family(out, "upstream_requests_in_flight_max", "gauge", help);
+    for (plan, endpoints) in seen.plan.upstreams.iter().zip(&seen.endpoints).take(SERIES_MAX) {
+        let Some(most) = plan.in_flight_max(|| endpoints.vitals().concurrency()) else { continue };
+        let upstream = label(&plan.name);
+        let _ = writeln!(
+            out,
+            "gatehouse_upstream_requests_in_flight_max{{upstream={upstream}}} {most}"
+        );
     }
 }
 

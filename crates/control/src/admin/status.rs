@@ -177,14 +177,18 @@ fn upstreams(seen: &Observation) -> Json {
             ])
         });
         let vitals = endpoints.vitals();
+        let most = plan.in_flight_max(|| vitals.concurrency());
         Json::object([
             ("name", Json::text(&*plan.name)),
             ("in_flight", Json::Count(vitals.in_flight().into())),
+            ("in_flight_max", most.map_or(Json::Null, |most| Json::Count(most.into()))),
             ("breaker", Json::text(vitals.gate().word())),
             ("panics", Json::Flag(endpoints.panics())),
             ("waiting", Json::Count(vitals.waiting().into())),
             ("retries", Json::Count(vitals.retries())),
             ("retries_denied", Json::Count(vitals.retries_denied())),
+            ("hedges", Json::Count(vitals.hedges())),
+            ("hedges_won", Json::Count(vitals.hedges_won())),
             ("endpoints", Json::list(each)),
         ])
     }))

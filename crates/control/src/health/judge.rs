@@ -3,8 +3,10 @@
 
 use gatehouse_core::breaker::{self, Breaker, Gate};
 use gatehouse_core::chance::Chance;
+use gatehouse_core::concurrency::Limiter;
 use gatehouse_core::endpoints::{Endpoint, Endpoints, Standing};
 use gatehouse_core::health::{Condition, HealthRule, Record, Verdict, warmth};
+use gatehouse_core::hedge::HedgeWindow;
 use gatehouse_core::moment::Moment;
 use gatehouse_core::outlier::{self, Change, Conduct, Reason};
 use gatehouse_core::plan::UpstreamPlan;
@@ -72,6 +74,8 @@ impl Kept {
 pub(crate) struct Whole {
     breaker: Breaker,
     retries: RetryWindow,
+    limiter: Option<Box<Limiter>>,
+    hedges: HedgeWindow,
 }
 
 /// What judging an upstream has brought.
@@ -121,6 +125,7 @@ pub(crate) fn judge(
             judged.due.push(place);
         }
     }
+    judge_latencies(upstream, published.vitals(), whole, now);
     judge_whole(upstream, published, whole, now, &mut judged);
     judged.changed = published.list().iter().zip(kept.iter()).any(|(endpoint, kept)| {
         endpoint.standing != Standing::Drained
@@ -128,6 +133,29 @@ pub(crate) fn judge(
                 || endpoint.warmth != kept.warmth(upstream, now))
     });
     judged
+}
+
+/// What follows from how long answers take: how many may be in flight, and when a second endpoint
+/// is asked.
+fn judge_latencies(
+    upstream: &UpstreamPlan,
+    vitals: &UpstreamVitals,
+    whole: &mut Whole,
+    now: Moment,
+) {
+    if !upstream.counts_latencies() {
+        whole.limiter = None;
+        return;
+    }
+    let counts = vitals.latencies().snapshot();
+    if let Some(rule) = &upstream.concurrency {
+        let begin = || Box::new(Limiter::new(rule, counts.clone(), now));
+        let limiter = whole.limiter.get_or_insert_with(begin);
+        vitals.set_concurrency(limiter.judge(rule, &counts, vitals.in_flight(), now));
+    }
+    if let Some(rule) = upstream.hedge {
+        vitals.set_hedge_after(whole.hedges.after(rule, &counts, now));
+    }
 }
 
 /// The breaker and the retry budget.
@@ -181,5 +209,33 @@ fn said(change: Change) -> String {
             };
             format!("ejected for {} ms: {why}", term.as_millis())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gatehouse_core::concurrency::ConcurrencyRule;
+    use gatehouse_core::hedge::HedgeRule;
+    use gatehouse_core::plan::Balance;
+    use std::time::Duration;
+
+    #[test]
+    fn what_answers_take_says_when_to_hedge_and_how_many_may_be_in_flight() {
+        let published = Endpoints::new(Balance::Random, Vec::new(), Arc::default());
+        let (vitals, mut whole) = (published.vitals(), Whole::default());
+        let mut upstream = UpstreamPlan::of("api", Vec::new());
+        upstream.concurrency = Some(ConcurrencyRule { max: 40, ..ConcurrencyRule::default() });
+        upstream.hedge = Some(HedgeRule::Percentile(0.5));
+        for tick in 1..=100 {
+            (0..20).for_each(|_| vitals.latencies().observe(Duration::from_millis(10)));
+            assert!(vitals.try_enter(None));
+            let now = Moment::START.after(Duration::from_millis(100 * tick));
+            judge(&upstream, &published, &mut whole, &mut [], now, 0);
+        }
+        let after = vitals.hedge_after().expect("it is known");
+        assert!((10_000..11_300).contains(&after.as_micros()), "{after:?}");
+        assert_eq!(vitals.concurrency(), Some(40), "it is used up, and no slower for that");
+        (0..100).for_each(|_| vitals.leave());
     }
 }

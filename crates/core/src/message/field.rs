@@ -80,6 +80,15 @@ impl Fields {
         self.torn = false;
     }
 
+    /// Becomes the same as another, in its own room.
+    pub fn copy_from(&mut self, other: &Fields) {
+        let Fields { bytes, table, present, underscores, runs, torn, derived: _ } = other;
+        self.bytes.clone_from(bytes);
+        self.table.clone_from(table);
+        self.runs.clone_from(runs);
+        (self.present, self.underscores, self.torn) = (*present, *underscores, *torn);
+    }
+
     /// Takes `head` as the bytes that everything recorded since [`Fields::clear`] refers to: lines
     /// that follow one another.
     pub fn load(&mut self, head: &[u8]) {

@@ -90,6 +90,29 @@ impl RequestHead {
         (*body, *keep_alive) = Default::default();
     }
 
+    /// Becomes the same as another, in its own room.
+    pub fn copy_from(&mut self, other: &RequestHead) {
+        let RequestHead {
+            fields,
+            method,
+            method_text,
+            version,
+            raw_path,
+            path,
+            path_fault,
+            query,
+            authority,
+            host,
+            body,
+            keep_alive,
+        } = self;
+        fields.copy_from(&other.fields);
+        (*method, *method_text, *version) = (other.method, other.method_text, other.version);
+        (*raw_path, *path, *query) = (other.raw_path, other.path, other.query);
+        (*path_fault, *body, *keep_alive) = (other.path_fault, other.body, other.keep_alive);
+        (*authority, *host) = (other.authority, other.host);
+    }
+
     /// The method, `Other` before one was read.
     pub fn method(&self) -> Method {
         self.method.unwrap_or(Method::Other)

@@ -205,6 +205,8 @@ fn same_upstream(old: &UpstreamPlan, new: &UpstreamPlan) -> bool {
         health,
         outlier,
         breaker,
+        concurrency,
+        hedge,
         queue,
         slow_start,
         speaks,
@@ -218,6 +220,8 @@ fn same_upstream(old: &UpstreamPlan, new: &UpstreamPlan) -> bool {
         && *health == old.health
         && *outlier == old.outlier
         && *breaker == old.breaker
+        && *concurrency == old.concurrency
+        && *hedge == old.hedge
         && *queue == old.queue
         && *slow_start == old.slow_start
         && *speaks == old.speaks

@@ -2,7 +2,9 @@
 
 use crate::address::Address;
 use crate::breaker::BreakerRule;
+use crate::concurrency::ConcurrencyRule;
 use crate::health::HealthRule;
+use crate::hedge::HedgeRule;
 use crate::outlier::OutlierRule;
 use crate::queue::QueueRule;
 use crate::retry_budget::RetryBudget;
@@ -238,6 +240,10 @@ pub struct UpstreamPlan {
     pub outlier: Option<OutlierRule>,
     /// When the upstream as a whole is not asked; `None` always asks it.
     pub breaker: Option<BreakerRule>,
+    /// Within what the number of requests in flight is found out; `None` does not look for it.
+    pub concurrency: Option<ConcurrencyRule>,
+    /// When a second endpoint is asked the same; `None` never.
+    pub hedge: Option<HedgeRule>,
     /// How requests wait for a place where all are taken; `None` turns them away.
     pub queue: Option<QueueRule>,
     /// How long an endpoint that came back is given less than its share; zero is not at all.
@@ -250,6 +256,19 @@ pub struct UpstreamPlan {
 }
 
 impl UpstreamPlan {
+    /// Requests that may be in flight, given how many were found to do no harm; `None` is no limit.
+    pub fn in_flight_max(&self, found: impl FnOnce() -> Option<u32>) -> Option<u32> {
+        let most = self.breaker.and_then(|breaker| breaker.in_flight_max);
+        let Some(rule) = &self.concurrency else { return most };
+        let found = found().unwrap_or_else(|| rule.start());
+        Some(most.map_or(found, |most| most.min(found)))
+    }
+
+    /// Whether it is counted how long its answers take.
+    pub fn counts_latencies(&self) -> bool {
+        self.concurrency.is_some() || matches!(self.hedge, Some(HedgeRule::Percentile(_)))
+    }
+
     /// An upstream of these endpoints, all else as it is where nothing was written.
     pub fn of(name: &str, endpoints: Vec<EndpointSpec>) -> UpstreamPlan {
         UpstreamPlan {
@@ -263,6 +282,8 @@ impl UpstreamPlan {
             health: None,
             outlier: Some(OutlierRule::default()),
             breaker: None,
+            concurrency: None,
+            hedge: None,
             queue: None,
             slow_start: Duration::ZERO,
             speaks: Speaks::default(),

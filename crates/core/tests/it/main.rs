@@ -5,6 +5,7 @@ mod asking;
 mod concurrent_picks;
 mod golden;
 mod hashing;
+mod limiting;
 mod oracle;
 mod pool;
 mod precedence;

@@ -28,6 +28,8 @@ pub struct Setup {
     pub timeouts: Timeouts,
     pub buffer: u32,
     pub queue: Option<gatehouse_core::queue::QueueRule>,
+    pub hedge: Option<gatehouse_core::hedge::HedgeRule>,
+    pub concurrency: Option<gatehouse_core::concurrency::ConcurrencyRule>,
     /// A second route, to the same upstream: its path and its priority.
     pub also: Option<(&'static str, gatehouse_core::queue::Priority)>,
     pub deadline_field: Option<&'static str>,
@@ -57,6 +59,8 @@ impl Default for Setup {
             timeouts: Timeouts::default(),
             buffer: 0,
             queue: None,
+            hedge: None,
+            concurrency: None,
             also: None,
             deadline_field: None,
             limits: ClientLimits::default(),
@@ -174,6 +178,8 @@ fn plan(setup: Setup) -> Plan {
             announce: setup.announce,
             breaker: setup.breaker,
             queue: setup.queue,
+            hedge: setup.hedge,
+            concurrency: setup.concurrency,
             ..UpstreamPlan::of("origins", specs.collect())
         }],
         drain: Duration::from_secs(10),

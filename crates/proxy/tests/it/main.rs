@@ -10,6 +10,7 @@ mod forwarding;
 mod framing;
 mod fuzzing;
 mod h2;
+mod hedging;
 mod interim;
 mod limits;
 mod logging;

@@ -193,6 +193,12 @@ impl Written {
                 "`keepalive` does not apply to TCP: every connection is its client's",
             );
         }
+        for name in ["concurrency", "hedge"] {
+            if let Some(entry) = table.entry(name) {
+                let reason = format!("`{name}` does not apply to TCP: it has no answers");
+                refuse(entry.place, &reason);
+            }
+        }
         let by = table.table("hash").and_then(|hash| hash.text("by"));
         if let Some(by) = by.filter(|by| by.text != "client-ip") {
             refuse(by.place, "a hash of TCP can be taken of \"client-ip\" only");

@@ -2,9 +2,12 @@
 
 use super::super::problem::Kind;
 use super::super::tree::{Table, Text, Value};
+use super::super::units;
 use super::{Fault, Lower};
 use gatehouse_core::breaker::BreakerRule;
+use gatehouse_core::concurrency::ConcurrencyRule;
 use gatehouse_core::health::{Check, Condition, HealthRule};
+use gatehouse_core::hedge::HedgeRule;
 use gatehouse_core::outlier::OutlierRule;
 use gatehouse_core::plan::{EndpointSpec, Retry, RetryStatuses, Speaks};
 use gatehouse_core::queue::QueueRule;
@@ -192,6 +195,51 @@ impl Lower<'_> {
         Some(breaker)
     }
 
+    pub(super) fn concurrency(&mut self, table: &Table) -> Option<ConcurrencyRule> {
+        let entry = table.entry("concurrency")?;
+        let usual = ConcurrencyRule::default();
+        let Some(rule) = table.table("concurrency") else { return Some(usual) };
+        let max = rule.count("max").map_or(usual.max, narrow);
+        let found = ConcurrencyRule {
+            min: rule.count("min").map_or(usual.min.min(max), narrow),
+            max,
+            tolerance: rule.number("tolerance").unwrap_or(usual.tolerance),
+        };
+        if found.min > found.max {
+            let reason = format!("min = {} is above max = {}", found.min, found.max);
+            let hint = "the limit is looked for between the two";
+            self.error_hint(Kind::BadValue, entry.place, reason, hint);
+        }
+        Some(found)
+    }
+
+    pub(super) fn hedge(&mut self, table: &Table, speaks: Speaks) -> Option<HedgeRule> {
+        let written = table.text("hedge")?;
+        let refused = match speaks {
+            Speaks::Grpc => Some(("protocol = \"grpc\": calls may not be sent twice", "")),
+            Speaks::Http1 | Speaks::Http2 | Speaks::Tcp => table.has("proxy-protocol").then_some((
+                "`proxy-protocol`: a connection is its client's alone",
+                ", or the other",
+            )),
+        };
+        if let Some((beside, other)) = refused {
+            let reason = format!("`hedge` does not apply beside {beside}");
+            let hint = format!("take it out{other}");
+            self.error_hint(Kind::NotApplicable, written.place, reason, hint);
+        }
+        if table.list("endpoints").len() == 1 && endpoint_is_one(table) {
+            let reason = "`hedge` does nothing: there is no second endpoint";
+            self.error_hint(Kind::NotApplicable, written.place, reason, "add one, or take it out");
+        }
+        match hedge_rule(written.text) {
+            Ok(rule) => Some(rule),
+            Err(fault) => {
+                self.fault(written.place, fault);
+                None
+            }
+        }
+    }
+
     pub(super) fn queue(&mut self, table: &Table, endpoints: &[EndpointSpec]) -> Option<QueueRule> {
         let rule = table.table("queue")?;
         let usual = Duration::from_secs(1);
@@ -199,9 +247,10 @@ impl Lower<'_> {
         let capped = endpoints.iter().any(|endpoint| endpoint.connections_max.is_some())
             || found.is_some_and(|found| found.means("max-connections"));
         let limited = table.table("breaker").is_some_and(|breaker| breaker.means("max-in-flight"));
-        if !capped && !limited {
+        if !capped && !limited && !table.means("concurrency") {
             let reason = "`queue` does nothing: nothing limits what is in flight";
-            let hint = "give endpoints max-connections, or breaker = { max-in-flight = 1000 }";
+            let hint = "give endpoints max-connections, or write concurrency = \"adaptive\" or \
+                        breaker = { max-in-flight = 1000 }";
             self.error_hint(Kind::NotApplicable, rule.place, reason, hint);
         }
         Some(QueueRule {
@@ -210,6 +259,32 @@ impl Lower<'_> {
         })
     }
 }
+
+/// Whether the only endpoint is one for certain: a name may stand for several addresses.
+fn endpoint_is_one(table: &Table) -> bool {
+    let only = table.list("endpoints").first();
+    let text = only.and_then(|item| item.table().map_or(item.text(), |own| own.text("address")));
+    text.is_some_and(|text| text.text.parse::<std::net::SocketAddr>().is_ok())
+}
+
+fn hedge_rule(text: &str) -> Result<HedgeRule, Fault> {
+    let bad = |reason: String| Fault::bad(reason).hint("write \"p95\" or \"50ms\"");
+    if let Some(percent) = text.strip_prefix('p') {
+        let share = percent.parse::<f64>().ok().map(|percent| percent / 100.0);
+        let fits = share.filter(|share| (0.5..=0.999).contains(share));
+        let reason = || format!("\"{}\" is no percentile from p50 to p99.9", text.escape_debug());
+        return fits.map(HedgeRule::Percentile).ok_or_else(|| bad(reason()));
+    }
+    let after = units::duration(text);
+    let after = after.ok().filter(|after| (HEDGE_MIN..=HEDGE_MAX).contains(after));
+    let reason =
+        || format!("\"{}\" is neither a percentile nor a time of 1ms to 1h", text.escape_debug());
+    after.map(HedgeRule::After).ok_or_else(|| bad(reason()))
+}
+
+/// The least and the most that a second endpoint may be waited with.
+const HEDGE_MIN: Duration = Duration::from_millis(1);
+const HEDGE_MAX: Duration = Duration::from_secs(3600);
 
 /// A count that its shape keeps within a byte.
 fn small(count: u64) -> u8 {

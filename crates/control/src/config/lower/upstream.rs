@@ -39,6 +39,7 @@ impl Lower<'_> {
         let health = self.health(table, speaks).map(|rule| HealthRule { announce, ..rule });
         let breaker = self.breaker(table);
         let queue = self.queue(table, &endpoints);
+        let (concurrency, hedge) = (self.concurrency(table), self.hedge(table, speaks));
         let plan = UpstreamPlan {
             name: name.into(),
             endpoints,
@@ -50,6 +51,8 @@ impl Lower<'_> {
             health,
             outlier: self.outlier(table),
             breaker,
+            concurrency,
+            hedge,
             queue,
             speaks,
             announce,

@@ -160,6 +160,33 @@ pub(super) static BREAKER: Section = Section {
     ],
 };
 
+pub(super) const FOUND_OUT: &[Word] =
+    &[word("adaptive", "It is found out, within the defaults of the table.")];
+
+pub(super) static CONCURRENCY: Section = Section {
+    noun: "a concurrency rule",
+    heading: "concurrency = { … }",
+    doc: "How many requests in flight an upstream bears is found out: each 100 ms, or as long as \
+          an answer takes, the median latency is held against the lowest one known, and the limit \
+          falls by what lies above `tolerance` times that, or grows by its square root where it \
+          is used up. Statuses 429 and 503 and timeouts above a tenth of all make it fall too. \
+          Every 30 s the lowest latency is measured anew, at a third of the limit where that is \
+          used up.",
+    keys: &[
+        key("min", Shape::Count { min: 1, max: 1_000_000 }, "4", "It never falls below this.")
+            .default("4"),
+        key("max", Shape::Count { min: 1, max: 1_000_000 }, "1000", "It never rises above this.")
+            .default("10000"),
+        key(
+            "tolerance",
+            Shape::Number { min: 1.0, max: 10.0 },
+            "1.5",
+            "How many times its lowest latency an upstream may take.",
+        )
+        .default("1.5"),
+    ],
+};
+
 pub(super) static QUEUE: Section = Section {
     noun: "a queue",
     heading: "queue = { … }",

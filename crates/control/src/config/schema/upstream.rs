@@ -1,7 +1,7 @@
 //! Upstreams: their endpoints, how one is chosen, when it is tried again, what is kept open.
 
 use super::discovery::DISCOVERY;
-use super::resilience::{BREAKER, HEALTH, OUTLIER, QUEUE, RETRY};
+use super::resilience::{BREAKER, CONCURRENCY, FOUND_OUT, HEALTH, OUTLIER, QUEUE, RETRY};
 use super::tls::UPSTREAM_TLS;
 use super::{DAY, HOUR, Section, Shape, Word, duration, key, later_word, text, word};
 
@@ -93,11 +93,31 @@ pub(super) static UPSTREAM: Section = Section {
         )
         .otherwise("always asked"),
         key(
+            "concurrency",
+            Shape::Either(&[Shape::Words(FOUND_OUT), Shape::Table(&CONCURRENCY)]),
+            "\"adaptive\"",
+            "Finds out how many requests in flight the upstream bears before it gets slower, and \
+             gives it no more: the others wait in the `queue`, or get 503 at once. For upstreams \
+             whose requests take about equally long; long streams and tunnels hold places.",
+        )
+        .otherwise("no limit but `max-in-flight`"),
+        key(
+            "hedge",
+            text("a percentile or a time"),
+            "\"p95\"",
+            "Asks a second endpoint the same once the first has not begun its answer for so long, \
+             and hears whoever answers first; the other is cancelled. A time, or a percentile of \
+             the upstream's own latency of the last 10 to 20 s. Only what may be sent twice: an \
+             idempotent method, without a body or with one that `buffer` holds. Once a request, \
+             within the `budget` of `retry`.",
+        )
+        .otherwise("nobody else is asked"),
+        key(
             "queue",
             Shape::Table(&QUEUE),
             "{ max = 1000, timeout = \"1s\" }",
             "Has requests wait for a place where all endpoints are at their `max-connections`, or \
-             the upstream at its `max-in-flight`. Those of a higher `priority` go first, others in \
+             the upstream at its `max-in-flight` or `concurrency`. Those of a higher `priority` go first, others in \
              the order they came. Who finds the queue full, or waits in vain, gets 503 with \
              `Retry-After`.",
         )

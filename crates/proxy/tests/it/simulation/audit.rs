@@ -15,6 +15,7 @@ struct Line<'a> {
     received: u64,
     attempts: u64,
     side: Option<&'a str>,
+    hedge: Option<&'a str>,
 }
 
 impl<'a> Line<'a> {
@@ -28,6 +29,7 @@ impl<'a> Line<'a> {
             received: number("\"received\":"),
             attempts: number("\"attempts\":"),
             side: field(text, "\"side\":\""),
+            hedge: field(text, "\"hedge\":\""),
         }
     }
 }
@@ -46,6 +48,7 @@ pub fn audit(world: &World) {
     let lines: Vec<Line<'_>> = log.lines().map(Line::of).collect();
     exchanges(&mut ledger, &lines);
     meters(world, &mut ledger, &lines);
+    events(world, &mut ledger);
     rest(world, &mut ledger);
     ledger.log = log;
     *world.ledger.borrow_mut() = ledger;
@@ -114,6 +117,10 @@ fn meters(world: &World, ledger: &mut Ledger, lines: &[Line<'_>]) {
     hold("latencies", took, lines.len() as u64);
     let picked = world.vitals().iter().map(|vitals| vitals.picked()).sum();
     hold("picks", picked, logged(&|line| line.attempts));
+    let upstream = world.upstream();
+    hold("hedges", upstream.hedges(), logged(&|line| u64::from(line.hedge.is_some())));
+    let won = logged(&|line| u64::from(line.hedge == Some("won")));
+    hold("hedges won", upstream.hedges_won(), won);
     let meters = &world.gate.meters;
     hold("lost lines", meters.log_lines_lost.get(), 0);
     hold("refused connections", meters.refused.get(), 0);
@@ -121,6 +128,21 @@ fn meters(world: &World, ledger: &mut Ledger, lines: &[Line<'_>]) {
     if meters.accepted.get() != connected {
         let accepted = meters.accepted.get();
         ledger.violate(format!("{accepted} connections accepted, {connected} opened"));
+    }
+}
+
+/// Notes what the worlds' plans have brought about.
+fn events(world: &World, ledger: &mut Ledger) {
+    let upstream = world.upstream();
+    let queue = upstream.queue_counts();
+    for (event, times) in [
+        ("hedge", upstream.hedges()),
+        ("hedge won", upstream.hedges_won()),
+        ("hedge or retry denied", upstream.retries_denied()),
+        ("queued", queue.joined),
+        ("limit found out", u64::from(upstream.concurrency().is_some())),
+    ] {
+        *ledger.events.entry(event).or_default() += times;
     }
 }
 

@@ -4,7 +4,9 @@ use super::ledger::Ledger;
 use crate::bench::{GATEWAY, origin_address};
 use crate::talk::pass;
 use gatehouse_core::address::{Address, Bind};
+use gatehouse_core::concurrency::{ConcurrencyRule, Limiter};
 use gatehouse_core::endpoints::{Endpoint, Endpoints, Standing};
+use gatehouse_core::hedge::{HedgeRule, HedgeWindow};
 use gatehouse_core::plan::{
     Action, Announced, Balance, Carries, ClientLimits, Edits, EndpointSpec, Forward, HttpVersions,
     Keepalive, ListenerPlan, LogFormat, PathMode, Plan, PlanParts, Retry, RetryStatuses, Ring,
@@ -16,6 +18,7 @@ use gatehouse_core::vitals::{EndpointVitals, UpstreamVitals};
 use gatehouse_proxy::gate::memory::MemoryGate;
 use gatehouse_rig::storm::Dice;
 use gatehouse_wire::memory::MemoryNet;
+use gatehouse_wire::timer::now;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -104,6 +107,17 @@ pub struct World {
     pub busy: Cell<usize>,
     vitals: Vec<Arc<EndpointVitals>>,
     upstream: Arc<UpstreamVitals>,
+    judged: RefCell<Judged>,
+}
+
+/// What the control side keeps of how long answers take.
+#[derive(Default)]
+struct Judged {
+    hedges: HedgeWindow,
+    limiter: Option<Limiter>,
+    /// What is looked for under the plan of the moment.
+    rule: Option<ConcurrencyRule>,
+    hedge: Option<HedgeRule>,
 }
 
 impl World {
@@ -114,8 +128,9 @@ impl World {
         let vitals: Vec<Arc<EndpointVitals>> = (0..count).map(|_| Arc::default()).collect();
         let upstream: Arc<UpstreamVitals> = Arc::default();
         let endpoints = Endpoints::new(Balance::RoundRobin, all(&vitals), Arc::clone(&upstream));
+        let first = Changed { hedge: some_hedge(dice), ..Changed::default() };
         let gate = MemoryGate::start(
-            plan(count, &Changed::default()),
+            plan(count, &first),
             vec![Arc::new(endpoints)],
             &net,
             GATEWAY.into(),
@@ -124,7 +139,8 @@ impl World {
         let sites = (0..count).map(|_| Site::default()).collect();
         let weather = Cell::new(Weather::some(dice));
         let (ledger, busy) = (RefCell::default(), Cell::new(0));
-        Rc::new(World { seed, net, gate, weather, sites, ledger, busy, vitals, upstream })
+        let judged = RefCell::new(Judged { hedge: first.hedge, ..Judged::default() });
+        Rc::new(World { seed, net, gate, weather, sites, ledger, busy, vitals, upstream, judged })
     }
 
     /// Vitals of all endpoints there ever were.
@@ -145,7 +161,25 @@ impl World {
         for batch in batches {
             ledger.log += &String::from_utf8_lossy(&batch.text);
         }
+        drop(ledger);
         self.upstream.allow_retries(20);
+        self.judge();
+    }
+
+    /// Judges how long answers take, as the control side does.
+    fn judge(&self) {
+        let (counts, now) = (self.upstream.latencies().snapshot(), now());
+        let Judged { hedges, limiter, rule, hedge } = &mut *self.judged.borrow_mut();
+        if let Some(rule) = rule {
+            let limiter = limiter.get_or_insert_with(|| Limiter::new(rule, counts.clone(), now));
+            let most = limiter.judge(rule, &counts, self.upstream.in_flight(), now);
+            self.upstream.set_concurrency(most);
+        }
+        if let Some(rule) = hedge {
+            // So few answers would never be enough: what is known of them has to do.
+            let known = hedges.after(*rule, &counts, now).or(counts.quantile(0.5));
+            self.upstream.set_hedge_after(known);
+        }
     }
 
     /// Ends all faults: every origin listens, every endpoint is ready, the plan is the first.
@@ -190,10 +224,12 @@ pub struct Changed {
     retry: Retry,
     buffer_bytes_max: u32,
     queue: Option<QueueRule>,
+    hedge: Option<HedgeRule>,
+    concurrency: Option<ConcurrencyRule>,
 }
 
 impl Changed {
-    fn some(dice: &mut Dice) -> Changed {
+    fn some(dice: &mut Dice, gentle: bool) -> Changed {
         let keepalive = Keepalive {
             idle_per_worker: dice.pick(&[0, 1, 2, 1024]),
             idle_timeout: dice.pick(&[200, 2_000, 55_000]).into_millis(),
@@ -208,13 +244,27 @@ impl Changed {
             ..Retry::default()
         };
         let waits = |waiting_max| QueueRule { waiting_max, timeout: Duration::from_secs(1) };
+        let narrow = ConcurrencyRule { min: 1, max: 3, tolerance: 1.5 };
+        let concurrencies = [None, None, Some(narrow), Some(ConcurrencyRule::default())];
         Changed {
             keepalive,
             retry,
             buffer_bytes_max: dice.pick(&[0, 0, BUFFER_BYTES]),
             queue: dice.pick(&[None, Some(waits(1)), Some(waits(100))]),
+            hedge: some_hedge(dice),
+            // Who finds a limit is refused, or waits in vain.
+            concurrency: dice.pick(&concurrencies).filter(|_| !gentle),
         }
     }
+}
+
+fn some_hedge(dice: &mut Dice) -> Option<HedgeRule> {
+    dice.pick(&[
+        None,
+        Some(HedgeRule::After(Duration::from_millis(1))),
+        Some(HedgeRule::After(Duration::from_millis(100))),
+        Some(HedgeRule::Percentile(0.9)),
+    ])
 }
 
 trait Millis {
@@ -284,6 +334,8 @@ fn plan(origins: u8, changed: &Changed) -> Plan {
             retry: changed.retry,
             keepalive: changed.keepalive,
             queue: changed.queue,
+            hedge: changed.hedge,
+            concurrency: changed.concurrency,
             ..UpstreamPlan::of("origins", specs.collect())
         }],
         drain: Duration::from_secs(10),
@@ -318,9 +370,13 @@ fn reload(world: &World, dice: &mut Dice) {
             ledger.note("drop idle", String::new);
         }
         1 => {
-            let changed = Changed::some(dice);
+            let changed = Changed::some(dice, world.weather.get().is_gentle());
             ledger.note("reload", || format!("{changed:?}"));
             ledger.buffers |= changed.buffer_bytes_max > 0;
+            let mut judged = world.judged.borrow_mut();
+            (judged.rule, judged.hedge) = (changed.concurrency, changed.hedge);
+            judged.limiter = None;
+            drop(judged);
             let plan = plan(world.sites.len() as u8, &changed);
             world.gate.publish(plan, vec![Arc::new(some_endpoints(world, dice))]);
         }
