@@ -282,10 +282,13 @@ impl Known {
             .collect();
         kept.forget_all_but(&list);
         let same = kept.published.as_ref().filter(|published| {
-            published.balance() == upstream.balance && same_list(published.list(), &list)
+            published.balance() == upstream.balance
+                && published.panic_below() == upstream.panic_below
+                && same_list(published.list(), &list)
         });
         let endpoints = same.cloned().unwrap_or_else(|| {
-            Arc::new(Endpoints::new(upstream.balance, list, Arc::clone(&kept.vitals)))
+            let (share, vitals) = (upstream.panic_below, Arc::clone(&kept.vitals));
+            Arc::new(Endpoints::panicking(upstream.balance, list, share, vitals))
         });
         kept.published = Some(Arc::clone(&endpoints));
         self.upstreams.insert(Arc::clone(&upstream.name), kept);

@@ -130,6 +130,7 @@ pub enum NoPick {
 pub struct Endpoints {
     balance: Balance,
     list: Vec<Endpoint>,
+    panic_below: f64,
     panics: bool,
     primary: Balancer,
     backup: Balancer,
@@ -140,14 +141,23 @@ impl Endpoints {
     /// Builds the balancer over those of these endpoints that are ready; those past
     /// [`ENDPOINTS_MAX`] are left out. Where none is ready, all but drained ones are taken: a try
     /// at an endpoint that seems to be down is better than a certain failure.
-    pub fn new(
+    pub fn new(balance: Balance, list: Vec<Endpoint>, vitals: Arc<UpstreamVitals>) -> Endpoints {
+        Endpoints::panicking(balance, list, 0.0, vitals)
+    }
+
+    /// The same, where all but drained ones are taken already when less than `panic_below` of them,
+    /// 0.0 to 1.0, are ready: the few that are would fail under the load of all.
+    pub fn panicking(
         balance: Balance,
         mut list: Vec<Endpoint>,
+        panic_below: f64,
         vitals: Arc<UpstreamVitals>,
     ) -> Endpoints {
         list.truncate(ENDPOINTS_MAX);
-        let ready = |endpoint: &Endpoint| endpoint.standing == Standing::Ready;
-        let panics = !list.iter().any(ready);
+        let of = |standing| list.iter().filter(|endpoint| endpoint.standing == standing).count();
+        let (ready, drained) = (of(Standing::Ready), of(Standing::Drained));
+        let few = (ready as f64) < (list.len() - drained) as f64 * panic_below;
+        let panics = ready == 0 || few;
         let takes = |endpoint: &Endpoint| match endpoint.standing {
             Standing::Ready => true,
             Standing::Unhealthy | Standing::Ejected => panics,
@@ -161,7 +171,7 @@ impl Endpoints {
         let panics = panics && list.iter().any(takes);
         let primary = Balancer::new(balance, &list, members(false));
         let backup = Balancer::new(balance, &list, members(true));
-        Endpoints { balance, primary, backup, list, panics, vitals }
+        Endpoints { balance, primary, backup, list, panic_below, panics, vitals }
     }
 
     /// How one is chosen.
@@ -179,7 +189,12 @@ impl Endpoints {
         &self.list[usize::from(id.0)]
     }
 
-    /// Whether no endpoint is ready, and those that are not are asked all the same.
+    /// Below which share of ready ones the others are asked too.
+    pub fn panic_below(&self) -> f64 {
+        self.panic_below
+    }
+
+    /// Whether none or too few are ready, and those that are not are asked all the same.
     pub fn panics(&self) -> bool {
         self.panics
     }

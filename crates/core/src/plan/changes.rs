@@ -204,6 +204,7 @@ fn same_upstream(old: &UpstreamPlan, new: &UpstreamPlan) -> bool {
         keepalive,
         health,
         outlier,
+        panic_below,
         breaker,
         concurrency,
         hedge,
@@ -219,6 +220,7 @@ fn same_upstream(old: &UpstreamPlan, new: &UpstreamPlan) -> bool {
         && *keepalive == old.keepalive
         && *health == old.health
         && *outlier == old.outlier
+        && *panic_below == old.panic_below
         && *breaker == old.breaker
         && *concurrency == old.concurrency
         && *hedge == old.hedge

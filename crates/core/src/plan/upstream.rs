@@ -238,6 +238,8 @@ pub struct UpstreamPlan {
     pub health: Option<HealthRule>,
     /// When an endpoint is left out for what real traffic says of it; `None` never.
     pub outlier: Option<OutlierRule>,
+    /// The share of endpoints, 0.0 to 1.0, below which those that are not ready are asked too.
+    pub panic_below: f64,
     /// When the upstream as a whole is not asked; `None` always asks it.
     pub breaker: Option<BreakerRule>,
     /// Within what the number of requests in flight is found out; `None` does not look for it.
@@ -281,6 +283,7 @@ impl UpstreamPlan {
             keepalive: Keepalive::default(),
             health: None,
             outlier: Some(OutlierRule::default()),
+            panic_below: 0.0,
             breaker: None,
             concurrency: None,
             hedge: None,

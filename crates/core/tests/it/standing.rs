@@ -81,6 +81,30 @@ fn drained_endpoints_are_not_asked_even_when_nobody_is_left() {
 }
 
 #[test]
+fn where_less_than_so_many_are_ready_all_but_drained_ones_are_asked() {
+    for (standings, share, asked) in [
+        ("ruuu", 0.0, 1),
+        ("ruuu", 0.25, 1),
+        ("ruuu", 0.26, 4),
+        ("rueudd", 0.5, 4),
+        ("rruu", 0.5, 2),
+        ("rrud", 0.7, 3),
+        ("rrrr", 1.0, 4),
+        ("rrru", 1.0, 4),
+    ] {
+        let balance = Balance::RoundRobin;
+        let endpoints = Endpoints::panicking(balance, list(standings), share, Arc::default());
+        let mut chance = Chance::seeded(1);
+        let mut ask =
+            Ask { now: Moment::START, chance: &mut chance, key: b"", tried: Tried::default() };
+        let found: std::collections::BTreeSet<_> =
+            (0..20).map(|_| endpoints.pick(&mut ask).expect("somebody").0).collect();
+        assert_eq!(found.len(), asked, "{standings} {share}");
+        assert_eq!(endpoints.panics(), asked > standings.matches('r').count());
+    }
+}
+
+#[test]
 fn an_endpoint_that_warms_up_has_its_part_of_its_share() {
     for balance in [Balance::Random, Balance::RoundRobin, Balance::WeightedRoundRobin] {
         let mut list = list("rrr");

@@ -50,6 +50,7 @@ impl Lower<'_> {
             keepalive: self.keepalive(table),
             health,
             outlier: self.outlier(table),
+            panic_below: table.number("panic-below").unwrap_or(0.0),
             breaker,
             concurrency,
             hedge,

@@ -86,6 +86,14 @@ pub(super) static UPSTREAM: Section = Section {
         )
         .default("true"),
         key(
+            "panic-below",
+            Shape::Share,
+            "\"30%\"",
+            "The share of endpoints that must be ready: below it those that are unhealthy or \
+             ejected are asked too, since the few that are left would fail under the load of all.",
+        )
+        .otherwise("they are asked only where none is ready"),
+        key(
             "breaker",
             Shape::Table(&BREAKER),
             "{ max-in-flight = 1000, error-rate = \"50%\", open-for = \"5s\" }",
