@@ -10,7 +10,7 @@ import logging
 import sys
 
 from kazoo.client import KazooClient
-from kazoo.exceptions import KazooException, NoNodeError
+from kazoo.exceptions import KazooException, NodeExistsError, NoNodeError
 from kazoo.retry import KazooRetry
 from kazoo.security import make_digest_acl
 
@@ -27,11 +27,26 @@ def main():
         more["auth_data"] = [("digest", f"{login[1]}:{login[2]}")]
     # Back as soon as the servers are, before its session expires.
     retry = KazooRetry(max_tries=-1, delay=0.05, backoff=1, max_delay=0.1)
-    client = KazooClient(hosts=hosts, timeout=4.0, connection_retry=retry, **more)
+    again = KazooRetry(max_tries=200, delay=0.05, backoff=1, max_delay=0.1)
+    client = KazooClient(
+        hosts=hosts, timeout=4.0, connection_retry=retry, command_retry=again, **more
+    )
     client.start(timeout=30)
 
     def owned(user, password):
         return [make_digest_acl(user, password, all=True)]
+
+    def ephemeral(path, data):
+        # A server that dies may take the answer with it: asked again, the node is there and ours.
+        try:
+            return client.retry(
+                client.create, path, data.encode(), ephemeral=True, makepath=True
+            )
+        except NodeExistsError:
+            found = client.exists(path)
+            if found is None or found.ephemeralOwner != client.client_id[0]:
+                raise
+            return path
 
     def stat(path):
         found = client.exists(path)
@@ -41,16 +56,14 @@ def main():
 
     commands = {
         "create": lambda path, data: client.create(path, data.encode(), makepath=True),
-        "ephemeral": lambda path, data: client.create(
-            path, data.encode(), ephemeral=True, makepath=True
-        ),
+        "ephemeral": ephemeral,
         "owned": lambda path, data, user, password: client.create(
             path, data.encode(), acl=owned(user, password), makepath=True
         ),
         "set": lambda path, data: client.set(path, data.encode()).version,
         "delete": lambda path: client.delete(path, recursive=True),
-        "get": lambda path: shown(client.get(path)[0]),
-        "children": lambda path: " ".join(sorted(client.get_children(path))),
+        "get": lambda path: shown(client.retry(client.get, path)[0]),
+        "children": lambda path: " ".join(sorted(client.retry(client.get_children, path))),
         "stat": stat,
     }
     print("ready", flush=True)
