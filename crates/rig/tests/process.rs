@@ -71,7 +71,9 @@ fn arguments_and_environment_are_passed() {
 fn its_memory_is_known_while_it_runs() {
     let gateway = Gateway::start(FAKE, &format!("{READY}{SERVE}"));
     let now = gateway.resident_bytes();
-    assert!(now > 0 && now <= gateway.resident_bytes_max());
+    // The kernel keeps the most by a count that lags some pages behind on each processor.
+    let most = gateway.resident_bytes_max() + (1 << 20);
+    assert!(now > 0 && now <= most, "{now} of {most}");
 }
 
 #[test]

@@ -58,6 +58,7 @@ fn a_session_that_expires_takes_nobody_away_and_the_next_one_follows_changes() {
     let gateway = Gateway::start(BINARY, &config(&zookeeper.hosts(), more));
     await_who(&gateway, &["o0"]);
     for round in 1..=3 {
+        wait_until(LIMIT, || zookeeper.sessions() == 2);
         // Stopped, it does not answer; the server lets its session go.
         gateway.signal(Signal::Stop);
         wait_until(LIMIT, || zookeeper.sessions() == 1);
