@@ -33,14 +33,14 @@ impl Lost {
 
 /// Endpoints that are tried one after another where each refuses the connection at once. Nothing
 /// was sent, so trying costs little, and giving up before a live one would fail for no reason.
-const REFUSED_MAX: usize = 8;
+const REFUSED_MAX: u8 = 8;
 
 /// Counts attempts and says whether another may follow.
 #[derive(Debug)]
-pub(crate) struct Attempts {
-    retry: Retry,
+pub(crate) struct Attempts<'v> {
+    retry: &'v Retry,
     left: u8,
-    untried: usize,
+    untried: u8,
     tried: Cell<Tried>,
     /// Where the current attempt is made.
     at: Cell<Option<EndpointId>>,
@@ -55,19 +55,19 @@ pub(crate) struct Attempts {
     /// Whether the next attempt is one to wait before.
     waits: bool,
     /// Retries after attempts that have reached an endpoint.
-    reached: u32,
+    reached: u8,
 }
 
-impl Attempts {
-    pub fn new(admitted: &Admitted<'_>, head: &RequestHead, body: &Whole) -> Attempts {
-        let retry = admitted.upstream_plan().retry;
+impl<'v> Attempts<'v> {
+    pub fn new(admitted: &Admitted<'v>, head: &RequestHead, body: &Whole) -> Attempts<'v> {
+        let retry = &admitted.upstream_plan().retry;
         let endpoints = admitted.upstream_view().endpoints.list().len();
         let whole = head.body == BodyLength::None || body.is_held();
         let repeatable = head.method().is_idempotent() && whole;
         Attempts {
             retry,
             left: retry.attempts,
-            untried: endpoints.min(REFUSED_MAX),
+            untried: endpoints.min(REFUSED_MAX.into()) as u8,
             tried: Cell::default(),
             at: Cell::default(),
             caller: Caller::New,
@@ -108,7 +108,7 @@ impl Attempts {
     }
 
     /// The same request, asked of a second endpoint beside the current attempt; nothing is begun.
-    pub fn beside(&self) -> Attempts {
+    pub fn beside(&self) -> Attempts<'v> {
         self.at.set(None);
         Attempts {
             tried: self.tried.clone(),
@@ -210,7 +210,7 @@ impl Attempts {
         self.left = self.left.saturating_sub(1);
         self.avoid(endpoint);
         self.waits = waits;
-        self.reached = self.reached.saturating_add(u32::from(waits));
+        self.reached = self.reached.saturating_add(u8::from(waits));
     }
 
     /// How long to wait before the attempt that was allowed last: exponential, the upper half of
@@ -228,4 +228,4 @@ impl Attempts {
 }
 
 /// How often a backoff doubles.
-const DOUBLINGS_MAX: u32 = 10;
+const DOUBLINGS_MAX: u8 = 10;

@@ -93,7 +93,7 @@ async fn attempt(
     desk: &mut Desk,
     admitted: &admit::Admitted<'_>,
     outbound: send::Outbound,
-    attempts: &Attempts,
+    attempts: &Attempts<'_>,
     trace: &mut Trace,
 ) -> Result<Answered, Lost> {
     let head = &desk.heads.request;
@@ -120,8 +120,8 @@ async fn race_of(
     desk: &mut Desk,
     admitted: &admit::Admitted<'_>,
     outbound: send::Outbound,
-    attempts: &Attempts,
-    mut race: Race<'_>,
+    attempts: &Attempts<'_>,
+    mut race: Race<'_, '_>,
 ) -> Result<Answered, Lost> {
     let after = race.after();
     let (which, tried) = {
@@ -150,7 +150,7 @@ async fn one_of_two(
     desk: &mut Desk,
     admitted: &admit::Admitted<'_>,
     outbound: send::Outbound,
-    attempts: &Attempts,
+    attempts: &Attempts<'_>,
     trace: &mut Trace,
 ) -> hedge::Tried {
     let answered = attempt(worker, client, desk, admitted, outbound, attempts, trace).await?;

@@ -21,7 +21,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 /// After how long a second endpoint is asked; `None` where none is.
-pub(crate) fn after(admitted: &Admitted<'_>, attempts: &Attempts) -> Option<Duration> {
+pub(crate) fn after(admitted: &Admitted<'_>, attempts: &Attempts<'_>) -> Option<Duration> {
     let rule = admitted.upstream_plan().hedge?;
     if !attempts.may_hedge() {
         return None;
@@ -40,33 +40,33 @@ pub(crate) enum Which {
 }
 
 /// Two attempts: what the second works with, and what is remembered of both.
-pub(crate) struct Race<'t> {
+pub(crate) struct Race<'t, 'v> {
     after: Duration,
     /// The exchange's, which that of the attempt that is heard becomes.
     trace: &'t mut Trace,
     pub first: Trace,
     pub second: Trace,
     heard: Which,
-    pub beside: Beside,
+    pub beside: Beside<'v>,
 }
 
 /// What the second attempt works with.
-pub(crate) struct Beside {
+pub(crate) struct Beside<'v> {
     /// The client's facts. What it is sent, and what it sends, is the first attempt's.
     pub client: Box<Client>,
     pub desk: Box<Desk>,
-    pub attempts: Attempts,
+    pub attempts: Attempts<'v>,
 }
 
-impl<'t> Race<'t> {
+impl<'t, 'v> Race<'t, 'v> {
     pub fn new(
         worker: &Worker,
         client: &Client,
         desk: &Desk,
-        attempts: &Attempts,
+        attempts: &Attempts<'v>,
         trace: &'t mut Trace,
         after: Duration,
-    ) -> Race<'t> {
+    ) -> Race<'t, 'v> {
         let mut own = worker.take_desk();
         own.copy_request(desk);
         let beside =
@@ -86,7 +86,7 @@ impl<'t> Race<'t> {
         which: Which,
         desk: &mut Desk,
         admitted: &Admitted<'_>,
-        attempts: &Attempts,
+        attempts: &Attempts<'_>,
     ) {
         self.heard = which;
         let Beside { desk: own, attempts: theirs, .. } = &mut self.beside;
@@ -103,7 +103,7 @@ impl<'t> Race<'t> {
     }
 }
 
-impl Drop for Race<'_> {
+impl Drop for Race<'_, '_> {
     fn drop(&mut self) {
         let Race { trace, first, second, heard, .. } = self;
         let made = second.attempts - trace.attempts;
@@ -181,7 +181,7 @@ enum Second {
 pub(crate) async fn run(
     mut first: Pin<&mut impl Future<Output = Tried>>,
     mut second: Pin<&mut Option<impl Future<Output = Tried>>>,
-    (mine, theirs): (&Attempts, &Attempts),
+    (mine, theirs): (&Attempts<'_>, &Attempts<'_>),
     admitted: &Admitted<'_>,
     after: Duration,
 ) -> Stand {
@@ -238,7 +238,7 @@ pub(crate) async fn run(
 
 /// An endpoint that was too slow is slow at least so much: it must not look quick because nobody
 /// has waited for it.
-fn waited_in_vain(admitted: &Admitted<'_>, attempts: &Attempts, waited: Duration) {
+fn waited_in_vain(admitted: &Admitted<'_>, attempts: &Attempts<'_>, waited: Duration) {
     let Some(at) = attempts.at() else { return };
     let vitals = &admitted.upstream_view().endpoints.get(at).vitals;
     vitals.observe_at_least(waited, now());

@@ -97,7 +97,7 @@ impl Lease {
 pub(crate) fn kept(
     client: &mut Client,
     admitted: &Admitted<'_>,
-    attempts: &Attempts,
+    attempts: &Attempts<'_>,
     pick: Pick,
     trace: &mut Trace,
 ) -> Result<Lease, Pick> {

@@ -88,7 +88,7 @@ pub(crate) fn pick(
     client: &Client,
     head: &RequestHead,
     admitted: &Admitted<'_>,
-    attempts: &Attempts,
+    attempts: &Attempts<'_>,
     trace: &mut Trace,
     caller: Caller,
 ) -> Result<Pick, Lost> {

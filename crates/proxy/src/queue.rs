@@ -39,7 +39,7 @@ pub(crate) async fn wait(
     client: &mut Client,
     head: &RequestHead,
     admitted: &Admitted<'_>,
-    attempts: &Attempts,
+    attempts: &Attempts<'_>,
     trace: &mut Trace,
 ) -> Result<Pick, Lost> {
     let Some(rule) = admitted.upstream_plan().queue else {

@@ -34,7 +34,7 @@ pub(crate) async fn receive(
     desk: &mut Desk,
     admitted: &Admitted<'_>,
     mut lease: Lease,
-    attempts: &Attempts,
+    attempts: &Attempts<'_>,
     trace: &mut Trace,
 ) -> Result<Answered, Lost> {
     let timeouts = &admitted.forward().timeouts;

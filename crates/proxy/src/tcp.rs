@@ -102,7 +102,7 @@ async fn attempt(
     client: &mut Client,
     head: &RequestHead,
     admitted: &Admitted<'_>,
-    attempts: &Attempts,
+    attempts: &Attempts<'_>,
     trace: &mut Trace,
 ) -> Result<Lease, Lost> {
     let pick = match pick::pick(worker, client, head, admitted, attempts, trace, Caller::New) {
