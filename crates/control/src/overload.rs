@@ -17,6 +17,10 @@ use std::time::Duration;
 /// How often memory is looked at: what can be taken meanwhile fits above the last threshold.
 const TICK: Duration = Duration::from_millis(25);
 
+/// Ticks between two looks at what the process is allowed: it hardly ever changes, and to find out
+/// takes several files.
+const ALLOWED_TICKS: u32 = 40;
+
 /// Ticks between two attempts to give memory back, while it is short.
 const TRIM_TICKS: u32 = 20;
 
@@ -34,7 +38,12 @@ const CLIENTS_MIN: u64 = 16;
 
 /// Bytes of memory towards which load is shed.
 pub fn memory_ceiling(ceilings: &Ceilings) -> u64 {
-    ceilings.memory_bytes.unwrap_or_else(|| allowed() / 100 * SHARE_PERCENT)
+    ceilings.memory_bytes.unwrap_or_else(|| share(allowed()))
+}
+
+/// What is used of `allowed` where nothing is said.
+fn share(allowed: u64) -> u64 {
+    allowed / 100 * SHARE_PERCENT
 }
 
 /// Client connections that the limit on descriptors is enough for: each may need one more to an
@@ -109,11 +118,16 @@ pub(crate) fn start(handle: Handle, workers: NonZeroUsize) {
 async fn watch(handle: Handle, workers: NonZeroUsize) {
     let mut timer = Timer::default();
     let mut ticks = 0_u32;
+    let (mut looks, mut usual) = (0_u32, 0);
     loop {
         let next = now().after(TICK);
+        if looks.is_multiple_of(ALLOWED_TICKS) {
+            usual = share(allowed());
+        }
+        looks = looks.wrapping_add(1);
         let ceilings = handle.ceilings();
         handle.set_clients_max(clients_max(&ceilings, workers));
-        let (before, most) = (handle.pressure(), memory_ceiling(&ceilings));
+        let (before, most) = (handle.pressure(), ceilings.memory_bytes.unwrap_or(usual));
         let pressure = Pressure::next(before, used(), most);
         if (pressure == Pressure::None) != (before == Pressure::None) {
             let used = used() >> 20;
