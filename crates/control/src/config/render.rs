@@ -142,7 +142,7 @@ fn masked(line: &str) -> String {
 }
 
 /// The same of users and passwords in URLs.
-fn without_userinfo(line: &str) -> String {
+pub(crate) fn without_userinfo(line: &str) -> String {
     let mut parts = line.split("://");
     let mut out = parts.next().unwrap_or("").to_owned();
     for part in parts {

@@ -1,5 +1,6 @@
 //! One endpoint: `host:port`, `http://host:port/base`, the same with `https`, or `unix:/path`.
 
+use super::super::render::without_userinfo;
 use super::super::tree::{Table, Text};
 use super::{Fault, Lower, matcher};
 use gatehouse_core::plan::{Address, EndpointSpec};
@@ -67,7 +68,8 @@ pub(super) struct Parsed {
 }
 
 pub(super) fn parse(text: &str) -> Result<Parsed, Fault> {
-    let bad = || Fault::bad(format!("\"{}\" is no endpoint", text.escape_debug()));
+    let shown = without_userinfo(text);
+    let bad = || Fault::bad(format!("\"{}\" is no endpoint", shown.escape_debug()));
     let Some((scheme, rest)) = text.split_once("://") else {
         if text.contains('/') {
             return Err(bad().hint(format!("a base path needs a scheme: \"http://{text}\"")));
@@ -147,5 +149,19 @@ fn parse_authority(text: &str, default_port: Option<u16>) -> Result<Address, Str
     match matcher::is_host_name(&name) && !numeric {
         true => Ok(Address::Name { host: name.into(), port }),
         false => Err(format!("\"{}\" is neither an address nor a host name", host.escape_debug())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Paint, load_text, render};
+
+    #[test]
+    fn a_password_in_an_endpoint_is_refused_and_not_repeated() {
+        let text = "[listeners.web]\nbind = \":80\"\n[[routes]]\n\
+                    upstream = { endpoints = [\"http://me:hush@h\"] }\n";
+        let said = render(&load_text("test.toml", text, &[]), Paint::Plain);
+        assert!(said.contains("no user and password"), "{said}");
+        assert!(!said.contains("hush"), "{said}");
     }
 }
