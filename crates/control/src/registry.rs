@@ -252,7 +252,7 @@ impl Known {
         Some(judged)
     }
 
-    /// Publishes an upstream's endpoints as they stand now. Tells where nobody is ready.
+    /// Publishes an upstream's endpoints as they stand now. Tells where none or too few are ready.
     fn publish(
         &mut self,
         handle: &Handle,
@@ -263,11 +263,17 @@ impl Known {
         let upstream = &plan.upstreams[index];
         let panicked = self.upstreams.get(&upstream.name)?.published.as_ref()?.panics();
         let endpoints = self.build(upstream, now);
-        let panics = endpoints.panics();
+        let news = (endpoints.panics() && !panicked).then(|| {
+            let list = endpoints.list();
+            let ready = list.iter().filter(|one| one.standing == Standing::Ready).count();
+            format!(
+                "upstream {}: {ready} of {} endpoints are ready; all are asked that may be",
+                upstream.name,
+                list.len()
+            )
+        });
         handle.set_endpoints(plan, UpstreamId(index as u32), endpoints);
-        (panics && !panicked).then(|| {
-            format!("upstream {}: no endpoint is ready; all are asked that may be", upstream.name)
-        })
+        news
     }
 
     /// The endpoints of an upstream; those that are published where nothing has changed.
