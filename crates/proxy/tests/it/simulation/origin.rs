@@ -2,7 +2,7 @@
 
 use super::end::{Broken, End, Framing, Head, Pace};
 use super::ledger::{Given, numbered};
-use super::world::{Site, World};
+use super::world::{Site, Weather, World};
 use crate::bench::origin_address;
 use crate::talk::pass;
 use gatehouse_proxy::gate::memory::spawn;
@@ -64,6 +64,9 @@ const GARBAGE: [&str; 8] = [
     "nothing of the kind\r\n\r\n",
     "HTTP/1.1 101 Switching Protocols\r\nX-Answer: {}\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
 ];
+
+/// Bytes of an upload that the gateway throws away to keep a connection.
+const DISCARDED: usize = 64 * 1024;
 
 /// Whether a connection goes on.
 type Went = Result<(), ()>;
@@ -169,7 +172,9 @@ impl Line<'_> {
         if let Some(Wrong::Leaves(Place::Request, leave)) = wrong {
             return self.leave(leave).await;
         }
-        let early = self.dice.one_in(8) && !matches!(wrong, Some(Wrong::Long | Wrong::Speaks));
+        let early = self.dice.one_in(8)
+            && !matches!(wrong, Some(Wrong::Long | Wrong::Speaks))
+            && self.may_be_early(number);
         let has_body = !matches!(head.framing(), None | Some(Framing::Length(0)));
         if self.dice.one_in(3) {
             pass(self.dice.millis(1..500)).await;
@@ -206,6 +211,13 @@ impl Line<'_> {
             self.announced().await;
         }
         Err(())
+    }
+
+    /// Behind a long upload that its answer did not wait for a connection is closed, and whoever
+    /// asks again meanwhile is not answered: not where all has to be well.
+    fn may_be_early(&self, number: u32) -> bool {
+        let calm = self.world.weather.get() == Weather::CALM;
+        !calm || self.world.ledger.borrow_mut().request(number).body.unwrap_or(0) <= DISCARDED
     }
 
     /// It has said that it closes, and takes its time: nobody may ask here any more.
@@ -343,7 +355,7 @@ impl Line<'_> {
         method: &str,
         wrong: Option<Wrong>,
     ) -> Result<Answered, ()> {
-        let calm = self.world.weather.get() == super::world::Weather::CALM;
+        let calm = self.world.weather.get() == Weather::CALM;
         let statuses = [200, 200, 200, 200, 200, 201, 204, 304, 404, 500, 503];
         let lies = matches!(wrong, Some(Wrong::Short(_) | Wrong::Long | Wrong::BrokenChunk))
             || matches!(wrong, Some(Wrong::Leaves(Place::Body, _) | Wrong::Stalls(Place::Body)));

@@ -166,6 +166,11 @@ impl World {
         self.judge();
     }
 
+    /// Whether a request waits for a place while nobody has one.
+    fn waits_for_nothing(&self) -> bool {
+        self.upstream.waiting() > 0 && self.upstream.in_flight() == 0
+    }
+
     /// Judges how long answers take, as the control side does.
     fn judge(&self) {
         let (counts, now) = (self.upstream.latencies().snapshot(), now());
@@ -244,7 +249,8 @@ impl Changed {
             ..Retry::default()
         };
         let waits = |waiting_max| QueueRule { waiting_max, timeout: Duration::from_secs(1) };
-        let narrow = ConcurrencyRule { min: 1, max: 3, tolerance: 1.5 };
+        let max = 1 + dice.below(3) as u32;
+        let narrow = ConcurrencyRule { min: 1, max, tolerance: 1.5 };
         let concurrencies = [None, None, Some(narrow), Some(ConcurrencyRule::default())];
         Changed {
             keepalive,
@@ -351,6 +357,15 @@ pub async fn change(world: Rc<World>) {
     while world.busy.get() > 0 {
         pass(dice.millis(10..400)).await;
         world.tend();
+        if world.waits_for_nothing() {
+            // Whoever was called may not have run yet.
+            let before = world.upstream.queue_counts();
+            pass(Duration::from_millis(2)).await;
+            if world.waits_for_nothing() && world.upstream.queue_counts() == before {
+                let text = "somebody waits for a place at an upstream that is idle";
+                world.ledger.borrow_mut().violate(text.to_owned());
+            }
+        }
         let weather = world.weather.get();
         if dice.percent(weather.changes) {
             reload(&world, &mut dice);
