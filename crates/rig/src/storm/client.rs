@@ -252,15 +252,27 @@ impl Client<'_> {
         }
         let sent = self.book.open().given[given].sent;
         let unknowable = bodiless || known.framing == Framing::UntilClose;
+        let part = !unknowable && (!sent || reading.taken() != known.body);
+        self.ended(number, given, read, part.then(|| reading.taken()))
+    }
+
+    /// Judges how the body of the answer `given` ended, of which only `part` came by its framing.
+    fn ended(
+        &self,
+        number: u32,
+        given: usize,
+        read: Result<(), Broken>,
+        part: Option<usize>,
+    ) -> Option<()> {
         match read {
-            Ok(()) if !unknowable && (!sent || reading.taken() != known.body) => {
-                let taken = reading.taken();
-                self.book.violate(format!("r{number}: {taken} bytes of a{given} look whole"));
+            Ok(()) => {
+                if let Some(taken) = part {
+                    self.book.violate(format!("r{number}: {taken} bytes of a{given} look whole"));
+                }
             }
             Err(broken) if self.calm || broken == Broken::Late => {
                 self.book.violate(format!("r{number}: a{given} was cut: {broken:?}"));
             }
-            Ok(()) => {}
             Err(_) => self.book.note("cut"),
         }
         read.ok()
