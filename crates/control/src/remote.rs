@@ -162,7 +162,8 @@ async fn put_key(
     let mut watch = Watch::new(etcd, Followed::Key(key.into()), 0);
     let away = |trouble: Trouble| NotPut::World(trouble.to_string());
     watch.next().await.map_err(away)?;
-    let now = standing(&watch).map_or(0, |(_, version)| version);
+    // Whatever stands there: what is no configuration can be replaced as well.
+    let now = watch.keys().and_then(|keys| keys.values().next()).map_or(0, |(_, version)| *version);
     let wanted = version.unwrap_or(now);
     match put(&mut watch, key, text, wanted).await.map_err(away)? {
         Put::Done(version) => Ok(version),
@@ -270,8 +271,7 @@ fn etcd(scheme: &str, rest: &str, env: &dyn Env) -> Result<Place, String> {
                 .to_owned());
         }
     };
-    let identity = var("CERT").zip(var("KEY")).map(|(cert, key)| (cert.into(), key.into()));
-    let tls = RegistryTls { roots: var("ROOTS").map(Into::into), identity };
+    let tls = RegistryTls::of_environment("GATEHOUSE_ETCD", env)?;
     Ok(Place::Etcd(EtcdSpec { servers, login, tls }, key.into()))
 }
 

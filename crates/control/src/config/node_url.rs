@@ -46,8 +46,7 @@ impl NodeUrl {
             return Err(format!("\"{}\" is no path of a node: {why}", path.escape_debug()));
         }
         let var = |name: &str| env.var(&format!("GATEHOUSE_ZK_{name}"));
-        let identity = var("CERT").zip(var("KEY")).map(|(cert, key)| (cert.into(), key.into()));
-        let files = RegistryTls { roots: var("ROOTS").map(Into::into), identity };
+        let files = RegistryTls::of_environment("GATEHOUSE_ZK", env)?;
         let servers = ZooKeeperServers {
             servers,
             chroot: "".into(),

@@ -1,5 +1,6 @@
 //! Registries that are spoken to over HTTP, as an operator wrote them: etcd and Consul.
 
+use super::env::Env;
 use super::secret::Secret;
 use gatehouse_core::address::Address;
 use std::fmt;
@@ -28,6 +29,22 @@ pub struct RegistryTls {
     pub roots: Option<PathBuf>,
     /// Who the gateway is: chain and key.
     pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+impl RegistryTls {
+    /// What the environment says, under names that begin like this.
+    ///
+    /// # Errors
+    /// That it says only half.
+    pub(crate) fn of_environment(prefix: &str, env: &dyn Env) -> Result<RegistryTls, String> {
+        let var = |name: &str| env.var(&format!("{prefix}_{name}"));
+        let identity = match (var("CERT"), var("KEY")) {
+            (Some(cert), Some(key)) => Some((cert.into(), key.into())),
+            (None, None) => None,
+            _ => return Err(format!("{prefix}_CERT goes with {prefix}_KEY")),
+        };
+        Ok(RegistryTls { roots: var("ROOTS").map(Into::into), identity })
+    }
 }
 
 /// Who asks etcd.

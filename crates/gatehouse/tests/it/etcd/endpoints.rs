@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// A gateway whose endpoints are keys below `/s/`.
-fn config(servers: &[&str], more: &str) -> String {
+pub(super) fn config(servers: &[&str], more: &str) -> String {
     let servers: Vec<String> = servers.iter().map(|url| format!("\"{url}\"")).collect();
     format!(
         "{DOORS}[log]\naccess = {{ format = \"off\" }}\n[[routes]]\nname = \"all\"\n\
@@ -23,29 +23,29 @@ fn config(servers: &[&str], more: &str) -> String {
     )
 }
 
-fn origins<const N: usize>() -> [Origin; N] {
+pub(super) fn origins<const N: usize>() -> [Origin; N] {
     std::array::from_fn(|at| Origin::start(&format!("o{at}")).expect("a port"))
 }
 
 /// Who answers, asked more often than there are endpoints.
-fn who(gateway: &Gateway) -> BTreeSet<String> {
+pub(super) fn who(gateway: &Gateway) -> BTreeSet<String> {
     let web = gateway.listener("web");
     (0..12).map(|_| get(web, "/").text().trim().to_owned()).collect()
 }
 
 #[track_caller]
-fn await_who(gateway: &Gateway, names: &[&str]) {
+pub(super) fn await_who(gateway: &Gateway, names: &[&str]) {
     let wanted: BTreeSet<String> = names.iter().map(|name| (*name).to_owned()).collect();
     wait_until(LIMIT, || who(gateway) == wanted);
 }
 
 /// What `/status` says of the one source.
-fn source(gateway: &Gateway) -> String {
+pub(super) fn source(gateway: &Gateway) -> String {
     let status = Json::read(&ask_admin(gateway.admin(), "/status").text());
     format!("{:?}", status.at("discovery"))
 }
 
-fn key(address: SocketAddr) -> String {
+pub(super) fn key(address: SocketAddr) -> String {
     format!("/s/{address}")
 }
 
@@ -159,21 +159,10 @@ fn another_server_is_asked_where_one_is_not_there() {
 #[test]
 fn a_user_is_known_by_his_password_and_whoever_is_not_is_told_what_to_do() {
     let folder = Folder::new();
-    let etcd = Etcd::start(&folder.0);
+    let mut etcd = Etcd::start(&folder.0);
     let [one] = origins();
     etcd.put(&key(one.address()), "");
-    for words in [
-        &["user", "add", "root:top"][..],
-        &["user", "grant-role", "root", "root"],
-        &["role", "add", "reader"],
-        &["role", "grant-permission", "reader", "--prefix=true", "read", "/s/"],
-        &["user", "add", "gate:hunter2"],
-        &["user", "grant-role", "gate", "reader"],
-        &["user", "add", "stranger:hunter3"],
-        &["auth", "enable"],
-    ] {
-        etcd.ask(words);
-    }
+    etcd.guard();
     let of = |user: &str, password: &str| {
         config(&[&etcd.url], &format!("user = \"{user}\"\npassword = \"{password}\"\n"))
     };

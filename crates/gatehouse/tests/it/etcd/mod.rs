@@ -2,6 +2,8 @@
 
 mod configuration;
 mod endpoints;
+mod relay;
+mod trust;
 
 use gatehouse_rig::wait_until;
 use std::net::TcpListener;
@@ -80,7 +82,7 @@ impl Etcd {
             None => Vec::new(),
         };
         let etcd = Etcd { child, url, tool };
-        wait_until(START, || etcd.answers(&["get", "nothing"]));
+        wait_until(START, || etcd.answers());
         etcd
     }
 
@@ -91,9 +93,35 @@ impl Etcd {
         command
     }
 
-    /// Whether what its own tool asks for is done.
-    fn answers(&self, words: &[&str]) -> bool {
-        self.tool(words).output().expect("etcdctl is not there: run .ci/setup").status.success()
+    /// Whether it answers its own tool, if only by asking who that is.
+    fn answers(&self) -> bool {
+        let asked = self.tool(&["get", "nothing"]).output();
+        let output = asked.expect("etcdctl is not there: run .ci/setup");
+        let said = String::from_utf8_lossy(&output.stderr);
+        output.status.success() || said.contains("user name is empty")
+    }
+
+    /// Has it ask who somebody is: `gate`, whose password is `hunter2`, may read below `/s/`, and
+    /// its own tool is root from now on.
+    fn guard(&mut self) {
+        for words in [
+            &["user", "add", "root:top"][..],
+            &["user", "grant-role", "root", "root"],
+            &["role", "add", "reader"],
+            &["role", "grant-permission", "reader", "--prefix=true", "read", "/s/"],
+            &["user", "add", "gate:hunter2"],
+            &["user", "grant-role", "gate", "reader"],
+            &["user", "add", "stranger:hunter3"],
+            &["auth", "enable"],
+        ] {
+            self.ask(words);
+        }
+        self.be_root();
+    }
+
+    /// Has its own tool be root, which it has to be where it asks.
+    fn be_root(&mut self) {
+        self.tool.push("--user=root:top".to_owned());
     }
 
     /// Has its own tool do something.
