@@ -11,6 +11,10 @@ pub(super) const DATAGRAM_BYTES_MAX: usize = 1_232;
 /// Bytes of a name on the wire, the lengths of its labels included.
 const NAME_BYTES_MAX: usize = 255;
 
+/// Pointers that one name may be spread over: as many as it can have labels. Without it an answer
+/// of 64 KiB has the reader walk thirty million of them.
+const POINTERS_MAX: usize = 128;
+
 /// Records that are looked at; those behind are left out.
 const RECORDS_MAX: usize = 4_096;
 
@@ -249,7 +253,7 @@ impl Reader<'_> {
     fn name(&mut self) -> Option<String> {
         let mut name = String::new();
         let (mut at, mut start, mut after) = (self.at, self.at, None);
-        let mut length = 1;
+        let (mut length, mut pointers) = (1, 0);
         loop {
             let first = usize::from(*self.bytes.get(at)?);
             match first {
@@ -272,7 +276,8 @@ impl Reader<'_> {
                 192.. => {
                     let target = (first & 63) << 8 | usize::from(*self.bytes.get(at + 1)?);
                     after = after.or(Some(at + 2));
-                    if target >= start {
+                    pointers += 1;
+                    if target >= start || pointers > POINTERS_MAX {
                         return None;
                     }
                     (at, start) = (target, target);
@@ -306,3 +311,7 @@ impl Reader<'_> {
 #[cfg(test)]
 #[path = "message_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "message_fuzz.rs"]
+mod fuzz;

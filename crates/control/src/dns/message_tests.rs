@@ -4,11 +4,11 @@ use super::*;
 use proptest::prelude::*;
 
 /// An answer that is put together piece by piece.
-struct Made(Vec<u8>);
+pub(super) struct Made(pub(super) Vec<u8>);
 
 impl Made {
     /// An answer to `question` with these flags and counts.
-    fn to(question: &[u8], flags: u16, [answers, authorities]: [u16; 2]) -> Made {
+    pub(super) fn to(question: &[u8], flags: u16, [answers, authorities]: [u16; 2]) -> Made {
         let mut bytes = question[..question.len() - 11].to_vec();
         bytes[2..4].copy_from_slice(&(0x8180 | flags).to_be_bytes());
         bytes[6..8].copy_from_slice(&answers.to_be_bytes());
@@ -18,7 +18,7 @@ impl Made {
     }
 
     /// A record; `owner` and `data` are as on the wire.
-    fn record(mut self, owner: &[u8], code: u16, ttl: u32, data: &[u8]) -> Made {
+    pub(super) fn record(mut self, owner: &[u8], code: u16, ttl: u32, data: &[u8]) -> Made {
         self.0.extend_from_slice(owner);
         self.0.extend_from_slice(&code.to_be_bytes());
         self.0.extend_from_slice(&INTERNET.to_be_bytes());
@@ -30,17 +30,17 @@ impl Made {
 }
 
 /// The name that was asked for, where its question has it.
-const ASKED: &[u8] = &[0xc0, 12];
+pub(super) const ASKED: &[u8] = &[0xc0, 12];
 
-fn asked(kind: Kind) -> Vec<u8> {
+pub(super) fn asked(kind: Kind) -> Vec<u8> {
     question(7, "api.internal", kind).expect("a name")
 }
 
-fn wire(name: &str) -> Vec<u8> {
+pub(super) fn wire(name: &str) -> Vec<u8> {
     wire_name(name).expect("a name")
 }
 
-fn read(bytes: &[u8], kind: Kind) -> Option<Said> {
+pub(super) fn read(bytes: &[u8], kind: Kind) -> Option<Said> {
     answer(bytes, 7, "api.internal", kind)
 }
 
@@ -146,6 +146,24 @@ fn names_that_lead_round_or_are_too_long_are_refused() {
     let long: Vec<u8> = [[63_u8; 64]; 4].concat().into_iter().chain([0]).collect();
     let made = Made::to(&question, 0, [1, 0]).record(&long, 1, 60, &[10, 0, 0, 1]);
     assert_eq!(read(&made.0, Kind::A), None, "257 bytes");
+}
+
+#[test]
+fn pointers_in_a_row_are_followed_only_so_far() {
+    let question = asked(Kind::A);
+    // Each points at the one before it, the first at the name that was asked for; a record that
+    // does not matter holds them, and the owner of the next points at the last.
+    let read_over = |pointers: u16| {
+        let made = Made::to(&question, 0, [2, 0]);
+        let first = made.0.len() as u16 + 12;
+        let at = |number: u16| (0xc000 | (first + 2 * number)).to_be_bytes();
+        let row = (1..pointers).flat_map(|number| at(number - 1));
+        let row: Vec<u8> = ASKED.iter().copied().chain(row).collect();
+        let made = made.record(ASKED, 16, 60, &row);
+        read(&made.record(&at(pointers - 1), 1, 60, &[10, 0, 0, 1]).0, Kind::A)
+    };
+    assert!(matches!(read_over(100), Some(Said::Records { .. })));
+    assert_eq!(read_over(200), None);
 }
 
 #[test]
