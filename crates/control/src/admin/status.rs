@@ -99,6 +99,7 @@ pub fn status(shown: &Shown) -> Json {
         ("listeners", Json::list(listeners)),
         ("acme", acme::json(&shown.acme)),
         ("discovery", discovery::json(&shown.discovery)),
+        ("names", discovery::names_json(&shown.discovery)),
         ("register", register::json(&shown.register)),
         ("routes", routes(&seen)),
         ("upstreams", upstreams(&seen)),

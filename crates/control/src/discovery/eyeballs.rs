@@ -35,11 +35,6 @@ pub(super) struct Remembered {
 }
 
 impl Remembered {
-    /// How many there were.
-    pub fn len(&self) -> usize {
-        self.all.len()
-    }
-
     /// What was found, and what nobody told of this time: that nobody says so does not mean that
     /// those of before are gone.
     pub fn completed(&self, mut list: Vec<IpAddr>, unknown: Option<&Unknown>) -> Vec<IpAddr> {

@@ -4,7 +4,7 @@ use super::ledger::{Ledger, Outcome, Severity};
 use super::named::Named;
 use super::orders::Order;
 use super::reports::{Bell, Reports, Slot};
-use super::shown::{Shown, lock};
+use super::shown::{All, Shown, ShownName, lock};
 use super::task::Task;
 use super::{Common, Wanted, source};
 use crate::registry::Name;
@@ -152,8 +152,8 @@ impl Keeper {
         match order {
             Order::Prepare { wanted, names, done } => {
                 self.ask_all(&wanted);
-                self.show();
                 names.iter().for_each(|name| self.resolve(name));
+                self.show();
                 self.waiting.push(Waiting { of: wanted, names, done });
             }
             Order::Follow { wanted, names } => {
@@ -162,7 +162,6 @@ impl Keeper {
                 let is_wanted = |own: &Wanted| wanted_set.contains(&(&own.upstream, own.id));
                 self.asked.retain(|asked| is_wanted(&asked.wanted));
                 self.ask_all(&wanted);
-                self.show();
                 self.written = names;
                 self.follow_names();
             }
@@ -189,6 +188,7 @@ impl Keeper {
         }
         self.named.retain(|name, _| all.contains(name));
         all.iter().for_each(|name| self.resolve(name));
+        self.show();
     }
 
     fn resolve(&mut self, name: &Name) {
@@ -260,13 +260,22 @@ impl Keeper {
     }
 
     fn show(&self) {
-        let shown = self.asked.iter().map(|asked| Shown {
+        let sources = self.asked.iter().map(|asked| Shown {
             upstream: Arc::clone(&asked.wanted.upstream),
             source: asked.wanted.spec.source.to_string().into(),
             ledger: Arc::clone(&asked.ledger),
         });
-        let shown = shown.collect();
-        *lock(&self.common.seen) = shown;
+        let mut names: Vec<ShownName> = self
+            .named
+            .iter()
+            .map(|((host, port), named)| ShownName {
+                name: format!("{host}:{port}").into(),
+                look_ups: named.look_ups(),
+            })
+            .collect();
+        names.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        let all = All { sources: sources.collect(), names };
+        *lock(&self.common.seen) = all;
     }
 }
 

@@ -24,7 +24,7 @@ mod source;
 mod task;
 mod zookeeper;
 
-pub(crate) use shown::{Seen, json, metrics};
+pub(crate) use shown::{Seen, json, metrics, names_json};
 
 use crate::config::DiscoverySpec;
 use crate::registry::{Name, RESOLVE_AT_START, Registry};
@@ -104,7 +104,7 @@ impl Discovery {
     /// What was found last, for a process that takes over.
     pub fn found(&self) -> Vec<FoundBefore> {
         let seen = shown::lock(&self.0.common.seen);
-        let each = seen.iter().filter_map(|shown| {
+        let each = seen.sources.iter().filter_map(|shown| {
             let set = shown::lock(&shown.ledger).last.clone()?;
             Some(FoundBefore {
                 upstream: shown.upstream.to_string(),

@@ -1,18 +1,26 @@
 //! What is shown of discovery.
 
 use super::found::Set;
-use super::ledger::Ledger;
+use super::ledger::{Failing, Ledger};
+use super::named::LookUps;
 use crate::config::Json;
 use gatehouse_core::moment::Moment;
 use gatehouse_wire::timer::now;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Sources that have series of their own; the rest are not shown.
+/// Sources that have series of their own, and names; the rest are not shown.
 const SERIES_MAX: usize = 2_000;
 
-/// What is shown of all sources.
-pub(crate) type Seen = Arc<Mutex<Vec<Shown>>>;
+/// What is shown.
+pub(crate) type Seen = Arc<Mutex<All>>;
+
+/// All sources, and all names that are resolved.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct All {
+    pub(super) sources: Vec<Shown>,
+    pub(super) names: Vec<ShownName>,
+}
 
 /// Looks at what the keeper may be changing just now.
 pub(super) fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -28,6 +36,14 @@ pub(crate) struct Shown {
     pub(super) ledger: Arc<Mutex<Ledger>>,
 }
 
+/// One name.
+#[derive(Clone, Debug)]
+pub(crate) struct ShownName {
+    /// With its port.
+    pub(super) name: Box<str>,
+    pub(super) look_ups: Arc<Mutex<LookUps>>,
+}
+
 impl Shown {
     fn json(&self, now: Moment) -> Json {
         let seconds = |at: Moment| Json::Count(now.since(at).as_secs());
@@ -39,12 +55,7 @@ impl Shown {
                 ("for_seconds", seconds(held.since)),
             ])
         });
-        let failing = failing.as_ref().map_or(Json::Null, |failing| {
-            Json::object([
-                ("message", Json::text(&*failing.why)),
-                ("for_seconds", seconds(failing.since)),
-            ])
-        });
+        let failing = failing_json(failing.as_ref(), now);
         let shown = ledger.held.as_ref().map(|held| &held.set).or(last.as_ref());
         let problems = shown.into_iter().flat_map(|set| &set.problems);
         Json::object([
@@ -78,50 +89,112 @@ fn found(set: &Set) -> Json {
     }))
 }
 
-/// For `/status`.
+fn failing_json(failing: Option<&Failing>, now: Moment) -> Json {
+    failing.map_or(Json::Null, |failing| {
+        Json::object([
+            ("message", Json::text(&*failing.why)),
+            ("for_seconds", Json::Count(now.since(failing.since).as_secs())),
+        ])
+    })
+}
+
+impl ShownName {
+    fn json(&self, now: Moment) -> Json {
+        let look_ups = lock(&self.look_ups);
+        let LookUps { addresses, good, failing, failures } = &*look_ups;
+        let good = good.map_or(Json::Null, |good| Json::Count(now.since(good).as_secs()));
+        Json::object([
+            ("name", Json::text(&*self.name)),
+            ("addresses", Json::Count(*addresses as u64)),
+            ("good_seconds_ago", good),
+            ("failing", failing_json(failing.as_ref(), now)),
+            ("failures", Json::Count(*failures)),
+        ])
+    }
+}
+
+/// Sources, for `/status`.
 pub(crate) fn json(seen: &Seen) -> Json {
     let now = now();
-    let seen = lock(seen);
-    Json::list(seen.iter().map(|shown| shown.json(now)))
+    Json::list(lock(seen).sources.iter().map(|shown| shown.json(now)))
 }
+
+/// Names, for `/status`.
+pub(crate) fn names_json(seen: &Seen) -> Json {
+    let now = now();
+    Json::list(lock(seen).names.iter().map(|shown| shown.json(now)))
+}
+
+/// A family of series: its name, kind, help and the value of one of them.
+type Family<T> = (&'static str, &'static str, &'static str, fn(&T, Moment) -> Option<u64>);
+
+const SOURCES: [Family<Ledger>; 6] = [
+    ("discovery_endpoints", "gauge", "Endpoints in force that were discovered.", |ledger, _| {
+        Some(ledger.last.as_ref().map_or(0, |last| last.len() as u64))
+    }),
+    (
+        "discovery_held_back",
+        "gauge",
+        "1 where the newest set is held back because it is too small.",
+        |ledger, _| Some(u64::from(ledger.held.is_some())),
+    ),
+    ("discovery_failing", "gauge", "1 where the source gives no answer.", |ledger, _| {
+        Some(u64::from(ledger.failing.is_some()))
+    }),
+    (
+        "discovery_good_age_seconds",
+        "gauge",
+        "Since the source last vouched for what it said.",
+        |ledger, now| Some(now.since(ledger.vouched?).as_secs()),
+    ),
+    ("discovery_changes_total", "counter", "Sets of endpoints published.", |ledger, _| {
+        Some(ledger.changes)
+    }),
+    ("discovery_failures_total", "counter", "Times a source began to fail.", |ledger, _| {
+        Some(ledger.failures)
+    }),
+];
+
+const NAMES: [Family<LookUps>; 4] = [
+    ("name_addresses", "gauge", "Addresses in force of a name.", |look_ups, _| {
+        Some(look_ups.addresses as u64)
+    }),
+    ("name_failing", "gauge", "1 where the name does not resolve.", |look_ups, _| {
+        Some(u64::from(look_ups.failing.is_some()))
+    }),
+    ("name_good_age_seconds", "gauge", "Since the name last resolved.", |look_ups, now| {
+        Some(now.since(look_ups.good?).as_secs())
+    }),
+    ("name_failures_total", "counter", "Times a name began not to resolve.", |look_ups, _| {
+        Some(look_ups.failures)
+    }),
+];
 
 /// For `/metrics`. `label` writes a label's value.
 pub(crate) fn metrics(seen: &Seen, label: fn(&str) -> String, out: &mut String) {
-    let now = now();
     let seen = lock(seen);
-    if seen.is_empty() {
+    let sources = seen.sources.iter().take(SERIES_MAX);
+    let sources: Vec<(String, &Mutex<Ledger>)> = sources
+        .map(|shown| (format!("upstream={}", label(&shown.upstream)), &*shown.ledger))
+        .collect();
+    write(&SOURCES, &sources, out);
+    let names = seen.names.iter().take(SERIES_MAX);
+    let names: Vec<(String, &Mutex<LookUps>)> =
+        names.map(|shown| (format!("name={}", label(&shown.name)), &*shown.look_ups)).collect();
+    write(&NAMES, &names, out);
+}
+
+fn write<T>(families: &[Family<T>], all: &[(String, &Mutex<T>)], out: &mut String) {
+    let now = now();
+    if all.is_empty() {
         return;
     }
-    type Pick = fn(&Ledger, Moment) -> Option<u64>;
-    let families: [(&str, &str, &str, Pick); 6] = [
-        ("endpoints", "gauge", "Endpoints in force that were discovered.", |ledger, _| {
-            Some(ledger.last.as_ref().map_or(0, |last| last.len() as u64))
-        }),
-        (
-            "held_back",
-            "gauge",
-            "1 where the newest set is held back because it is too small.",
-            |ledger, _| Some(u64::from(ledger.held.is_some())),
-        ),
-        ("failing", "gauge", "1 where the source gives no answer.", |ledger, _| {
-            Some(u64::from(ledger.failing.is_some()))
-        }),
-        ("good_age_seconds", "gauge", "Since the source last vouched for what it said.", {
-            |ledger, now| Some(now.since(ledger.vouched?).as_secs())
-        }),
-        ("changes_total", "counter", "Sets of endpoints published.", |ledger, _| {
-            Some(ledger.changes)
-        }),
-        ("failures_total", "counter", "Times a source began to fail.", |ledger, _| {
-            Some(ledger.failures)
-        }),
-    ];
-    for (name, kind, help, pick) in families {
-        let name = format!("gatehouse_discovery_{name}");
+    for (name, kind, help, value) in families {
+        let name = format!("gatehouse_{name}");
         let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
-        for shown in seen.iter().take(SERIES_MAX) {
-            if let Some(value) = pick(&lock(&shown.ledger), now) {
-                let _ = writeln!(out, "{name}{{upstream={}}} {value}", label(&shown.upstream));
+        for (label, of) in all {
+            if let Some(value) = value(&lock(of), now) {
+                let _ = writeln!(out, "{name}{{{label}}} {value}");
             }
         }
     }

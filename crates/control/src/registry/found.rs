@@ -96,6 +96,11 @@ impl Registry {
         each.collect()
     }
 
+    /// How many good addresses are known of a name.
+    pub(crate) fn address_count(&self, name: &Name) -> usize {
+        self.lock().names.get(name).map_or(0, Vec::len)
+    }
+
     /// The names that a plan needs resolved.
     pub(crate) fn names(&self, plan: &Plan) -> Vec<Name> {
         self.lock().names_of(plan)

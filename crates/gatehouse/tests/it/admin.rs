@@ -213,3 +213,45 @@ fn it_answers_while_the_gateway_stands_under_a_slow_request_and_ends_with_it() {
     gateway.wait(LIMIT);
     assert!(TcpStream::connect(admin).is_err());
 }
+
+/// The entry of a name in `/status`.
+#[track_caller]
+fn name(gateway: &Gateway, wanted: &str) -> Json {
+    let status = Json::read(&ask_admin(gateway.admin(), "/status").text());
+    let names = status.list("names");
+    let found = names.iter().find(|name| name.text("name") == wanted);
+    found.unwrap_or_else(|| panic!("no {wanted} in {names:?}")).clone()
+}
+
+#[test]
+fn a_written_name_that_does_not_resolve_is_shown_with_the_reason() {
+    let origin = Origin::start("a").expect("a port");
+    let here = format!("localhost:{}", origin.address().port());
+    let gateway =
+        Gateway::start(BINARY, &format!("{DOORS}{}", routes(&["absent.invalid:80", &here])));
+    gateway.expect_error_line("warn: endpoint absent.invalid:80: ");
+    let absent = name(&gateway, "absent.invalid:80");
+    let failing = absent.at("failing");
+    let message = failing.text("message").to_owned();
+    assert!(!message.is_empty() && failing.count("for_seconds") < 60, "{absent:?}");
+    gateway.expect_error_line(&format!("{message}; it has no address yet"));
+    assert_eq!((absent.count("addresses"), absent.count("failures")), (0, 1));
+    assert_eq!(absent.at("good_seconds_ago"), &Json::Null, "{absent:?}");
+    let here = name(&gateway, &here);
+    assert!(here.count("addresses") >= 1 && here.count("good_seconds_ago") < 60, "{here:?}");
+    assert_eq!((here.at("failing"), here.count("failures")), (&Json::Null, 0), "{here:?}");
+    let label = "name=\"absent.invalid:80\"";
+    let samples = scrape(&gateway);
+    assert_eq!(samples.sum("name_failing", &[label]), 1);
+    assert_eq!(samples.sum("name_failing", &[]), 1);
+    assert_eq!(samples.sum("name_addresses", &[label]), 0);
+    assert_eq!(get(gateway.listener("web"), "/").text().trim(), "a");
+    gateway.reconfigure(&format!("{DOORS}{}", routes(&[origin.address()])));
+    gateway.signal(Signal::Hup);
+    gateway.expect_error_line("generation 2");
+    let gone = || {
+        let status = Json::read(&ask_admin(gateway.admin(), "/status").text());
+        status.list("names").is_empty()
+    };
+    wait_until(LIMIT, gone);
+}
