@@ -9,6 +9,7 @@ mod found;
 use crate::health::judge::{Judged, Kept, Whole, judge};
 use crate::same::same_list;
 use gatehouse_core::address::Address;
+use gatehouse_core::bell::Bell;
 use gatehouse_core::chance::Chance;
 use gatehouse_core::endpoints::{Endpoint, Endpoints, Standing};
 use gatehouse_core::health::{HealthRule, Verdict};
@@ -37,6 +38,8 @@ struct Known {
     upstreams: HashMap<Arc<str>, Upstream>,
     /// Upstream and endpoint, as written.
     drained: BTreeSet<(Arc<str>, Arc<str>)>,
+    /// Rung where somebody has to be judged at once.
+    bell: Arc<Bell>,
 }
 
 /// What is kept of an upstream.
@@ -146,6 +149,11 @@ impl Registry {
         self.lock().drained.iter().cloned().collect()
     }
 
+    /// What is rung where an upstream has to be judged at once.
+    pub(crate) fn bell(&self) -> Arc<Bell> {
+        Arc::clone(&self.lock().bell)
+    }
+
     /// Judges every upstream; publishes the endpoints of those where that has changed something.
     /// Gives the checks that are due, `room` at most, and what an operator should know.
     pub(crate) fn judge(
@@ -242,6 +250,7 @@ impl Known {
             return None;
         }
         let judged = judge(upstream, published, whole, &mut kept, now, room);
+        kept.iter().for_each(|kept| kept.ring(&self.bell, upstream.outlier.as_ref()));
         if let Some(rule) = &upstream.health {
             due.extend(judged.due.iter().map(|place| Due {
                 upstream: Arc::clone(&upstream.name),

@@ -7,6 +7,7 @@
 pub mod address;
 pub mod balance;
 pub mod balance_key;
+pub mod bell;
 pub mod breaker;
 pub mod chance;
 pub mod concurrency;

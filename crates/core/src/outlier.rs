@@ -1,7 +1,8 @@
 //! What real traffic says of endpoints: those that fail far more than they should, or answer far
 //! slower than the others, are left out for a while.
 //!
-//! Judged now and then off the data path, from counters that every exchange moves anyway.
+//! Judged now and then off the data path, from counters that every exchange moves anyway; and at
+//! once when a row of errors is full.
 
 use crate::moment::Moment;
 use std::time::Duration;
@@ -116,6 +117,12 @@ impl Conduct {
     /// Times it was ejected of late; one is forgotten for each good term.
     pub fn ejections(&self) -> u32 {
         self.ejections
+    }
+
+    /// How long a row of errors ejects it; `None` where none does, or it is out already.
+    pub fn row_that_ejects(&self, rule: &OutlierRule) -> Option<u32> {
+        let looks = rule.consecutive_errors > 0 && !self.is_ejected();
+        looks.then(|| self.forgiven.saturating_add(rule.consecutive_errors))
     }
 
     fn term(&self, rule: &OutlierRule) -> Duration {

@@ -1,6 +1,7 @@
 //! What is known of the endpoints of one upstream, and what follows from it: who is ready, who is
 //! due for a check, what the breaker and the retry budget say.
 
+use gatehouse_core::bell::Bell;
 use gatehouse_core::breaker::{self, Breaker, Gate};
 use gatehouse_core::chance::Chance;
 use gatehouse_core::concurrency::Limiter;
@@ -8,7 +9,7 @@ use gatehouse_core::endpoints::{Endpoint, Endpoints, Standing};
 use gatehouse_core::health::{Condition, HealthRule, Record, Verdict, warmth};
 use gatehouse_core::hedge::HedgeWindow;
 use gatehouse_core::moment::Moment;
-use gatehouse_core::outlier::{self, Change, Conduct, Reason};
+use gatehouse_core::outlier::{self, Change, Conduct, OutlierRule, Reason};
 use gatehouse_core::plan::UpstreamPlan;
 use gatehouse_core::retry_budget::RetryWindow;
 use gatehouse_core::vitals::{EndpointVitals, UpstreamVitals};
@@ -36,6 +37,12 @@ impl Kept {
             _ if self.conduct.is_ejected() && upstream.outlier.is_some() => Standing::Ejected,
             _ => Standing::Ready,
         }
+    }
+
+    /// Has `bell` rung by the error that ejects it under this rule.
+    pub fn ring(&self, bell: &Arc<Bell>, rule: Option<&OutlierRule>) {
+        let row = rule.and_then(|rule| self.conduct.row_that_ejects(rule));
+        self.vitals.ring_at(bell, row);
     }
 
     /// How much of its share it is given now, in tens of percent.

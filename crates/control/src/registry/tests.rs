@@ -1,6 +1,8 @@
 use super::*;
 use crate::config::{ProcessEnv, load_text};
+use gatehouse_core::outlier::OutlierRule;
 use gatehouse_core::plan::Changes;
+use std::task::{Context, Waker};
 
 fn plan(endpoints: &str) -> Plan {
     let text = format!(
@@ -79,4 +81,30 @@ fn an_endpoint_that_comes_back_is_new_unless_something_still_counts_in_it() {
     adopted(&registry, &both, &one);
     let again = adopted(&registry, &one, &both);
     assert_eq!(again[0].list()[1].vitals.in_flight(), 1);
+}
+
+#[test]
+fn a_full_row_of_errors_rings_and_leaves_the_endpoint_out_at_the_look_that_follows() {
+    let registry = Registry::default();
+    let mut plan = plan("\"127.0.0.1:81\", \"127.0.0.1:82\"");
+    plan.upstreams[0].outlier =
+        Some(OutlierRule { consecutive_errors: 3, ..OutlierRule::default() });
+    let (published, bell) = (registry.endpoints(&plan), registry.bell());
+    let (vitals, mut now) = (&published[0].list()[1].vitals, Moment::START);
+    let mut look = |after| {
+        now = now.after(Duration::from_secs(after));
+        let judged = registry.lock().judge(&plan.upstreams[0], now, 0, &mut Vec::new());
+        judged.expect("it is published").news.len()
+    };
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut fails_until_heard = |most: u32| {
+        (1..=most).find(|_| {
+            vitals.count_failure();
+            bell.poll_heard(&mut cx).is_ready()
+        })
+    };
+    assert_eq!(look(1), 0);
+    assert_eq!((fails_until_heard(9), look(1)), (Some(3), 1), "it is ejected");
+    assert_eq!((fails_until_heard(9), look(1)), (None, 0), "it is out already");
+    assert_eq!((look(10), fails_until_heard(9)), (1, Some(3)), "it is back");
 }
