@@ -11,6 +11,8 @@ from process import ROOT
 
 # Descriptors for 15,000 clients, their upstream connections, and whoever needs both.
 DESCRIPTORS = 65_536
+# What a server keeps apart from clients that wait.
+OTHER_CONNECTIONS = 500
 # What makes the binary; a change of anything else leaves it as committed.
 SOURCES = ["crates", "Cargo.toml", "Cargo.lock"]
 
@@ -54,6 +56,12 @@ class Core:
     def busy_since(self, before: "Core") -> float:
         """The share of its time since then that it was not idle."""
         return (self.busy - before.busy) / max(self.whole - before.whole, 1)
+
+
+def idle_room() -> int:
+    """For how many idle connections a server finds descriptors, as all of them count: two for each."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return (hard // 2 - OTHER_CONNECTIONS) // 1000 * 1000
 
 
 def raise_descriptors() -> None:

@@ -235,4 +235,5 @@ def title(workload: Workload, result: dict) -> str:
     timed = workload.kind in ("load", "pace", "reload")
     length = f" of {seconds:g} s" if seconds and timed else ""
     plural = "s" if rounds != 1 else ""
-    return f"{workload.title}: {rounds} round{plural}{length}"
+    held = f"{result['held']:,} of them, " if "held" in result else ""
+    return f"{workload.title}: {held}{rounds} round{plural}{length}"
