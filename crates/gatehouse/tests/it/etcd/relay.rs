@@ -11,12 +11,15 @@ use std::thread;
 type Before = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// One connection of a watch.
-type Silenced = Arc<AtomicBool>;
+struct Watched {
+    silenced: Arc<AtomicBool>,
+    client: TcpStream,
+}
 
 /// It relays for as long as somebody is connected.
 pub struct Relay {
     address: SocketAddr,
-    watches: Arc<Mutex<Vec<Silenced>>>,
+    watches: Arc<Mutex<Vec<Watched>>>,
 }
 
 impl Relay {
@@ -24,7 +27,7 @@ impl Relay {
     pub fn start(to: u16, before: impl Fn(&str) + Send + Sync + 'static) -> Relay {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
-        let watches: Arc<Mutex<Vec<Silenced>>> = Arc::default();
+        let watches: Arc<Mutex<Vec<Watched>>> = Arc::default();
         let (own, before): (_, Before) = (Arc::clone(&watches), Arc::new(before));
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
@@ -42,26 +45,35 @@ impl Relay {
     /// Nothing more comes of the watches that there are, and none of their connections ends.
     pub fn silence_watches(&self) -> usize {
         let watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
-        watches.iter().for_each(|silenced| silenced.store(true, Ordering::Relaxed));
+        watches.iter().for_each(|watched| watched.silenced.store(true, Ordering::Relaxed));
         watches.len()
+    }
+
+    /// Closes the connections of the watches that there are.
+    pub fn cut_watches(&self) -> usize {
+        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        let cut = watches.drain(..);
+        cut.map(|watched| watched.client.shutdown(std::net::Shutdown::Both)).count()
     }
 }
 
 fn relay(
     client: TcpStream,
     server: TcpStream,
-    watches: &Arc<Mutex<Vec<Silenced>>>,
+    watches: &Arc<Mutex<Vec<Watched>>>,
     before: &Before,
 ) {
-    let silenced = Silenced::default();
+    let silenced: Arc<AtomicBool> = Arc::default();
     let (watches, before, own) = (Arc::clone(watches), Arc::clone(before), Arc::clone(&silenced));
     let other = (client.try_clone().expect("it"), server.try_clone().expect("it"));
+    let end = client.try_clone().expect("it");
     thread::spawn(move || {
         carry(client, server, |piece| {
             let text = String::from_utf8_lossy(piece);
             if text.contains("/v3/watch") {
+                let client = end.try_clone().expect("it");
                 let mut watches = watches.lock().unwrap_or_else(PoisonError::into_inner);
-                watches.push(Arc::clone(&own));
+                watches.push(Watched { silenced: Arc::clone(&own), client });
             }
             before(&text);
             true
