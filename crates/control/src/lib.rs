@@ -25,4 +25,5 @@ mod succession;
 pub mod supervisor;
 pub mod terminal;
 mod watched;
+mod whole_file;
 mod zookeeper;

@@ -3,11 +3,12 @@
 
 use super::certify;
 use super::jose::AccountKey;
+use crate::whole_file;
 use rcgen::KeyPair;
 use rustix::fs::{FlockOperation, flock};
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// The largest file that is read.
@@ -41,7 +42,7 @@ impl Store {
     /// # Errors
     /// What the kernel says; [`io::ErrorKind::WouldBlock`] where it is another's turn.
     pub fn open(folder: PathBuf) -> io::Result<Store> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        whole_file::make_folder(&folder)?;
         let mut options = OpenOptions::new();
         let options = options.write(true).create(true).truncate(false).mode(0o600);
         let lock = options.open(folder.join("lock"))?;
@@ -76,17 +77,7 @@ impl Store {
     /// # Errors
     /// What the kernel says.
     pub fn write(&self, name: &str, text: &str) -> io::Result<()> {
-        let fresh = self.folder.join(format!("{name}.new"));
-        // What was left there by a process that was killed may be open to others.
-        match std::fs::remove_file(&fresh) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&fresh, self.folder.join(name))?;
-        File::open(&self.folder)?.sync_all()
+        whole_file::write(&self.folder, name, text)
     }
 }
 
@@ -95,9 +86,7 @@ impl Store {
 /// # Errors
 /// What the kernel says.
 pub(super) fn read(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
-    Ok(text)
+    whole_file::read(path, FILE_BYTES_MAX)
 }
 
 #[cfg(test)]

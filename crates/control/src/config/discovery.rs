@@ -16,6 +16,8 @@ pub struct DiscoverySpec {
     pub source: SourceSpec,
     /// A set of fewer endpoints than this share of the last one is held back: in 1/1,000.
     pub min_healthy_permille: u16,
+    /// The folder where the last good set is kept for a start while the source is away.
+    pub storage: Option<PathBuf>,
     /// How its endpoints are spoken to.
     pub beneath: Beneath,
     /// Requests in flight at once at each of its endpoints; `None` is no limit.
@@ -99,7 +101,8 @@ impl DiscoverySpec {
     #[cfg(test)]
     pub(crate) fn of_file(path: PathBuf) -> DiscoverySpec {
         let (source, beneath) = (SourceSpec::File(FileSource { path }), Beneath::Clear);
-        DiscoverySpec { source, min_healthy_permille: 500, beneath, connections_max: None }
+        let (storage, connections_max) = (None, None);
+        DiscoverySpec { source, min_healthy_permille: 500, storage, beneath, connections_max }
     }
 
     /// A number that is the same for the same settings.

@@ -1,5 +1,6 @@
 //! The discovery thread: keeps one task for each source, judges what these report, publishes it.
 
+use super::kept::{self, Keeping};
 use super::ledger::{Ledger, Outcome, Severity};
 use super::named::Named;
 use super::orders::Order;
@@ -13,6 +14,7 @@ use gatehouse_core::chance::Chance;
 use gatehouse_core::moment::Moment;
 use gatehouse_proxy::gate::block_on;
 use gatehouse_wire::timer::{Timer, now};
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -24,12 +26,17 @@ use std::time::Duration;
 /// Longer than anything waits without being woken.
 const LONG: Duration = Duration::from_secs(3_600);
 
+/// How often a set that has not changed is kept again, so that it is known until when it was good.
+const KEEP_EVERY: Duration = Duration::from_secs(600);
+
 /// One source that is asked.
 struct Asked {
     wanted: Wanted,
     /// Shared with whoever shows it; nobody else changes it.
     ledger: Arc<Mutex<Ledger>>,
     slot: Rc<Slot>,
+    /// When its last good set was kept on disk.
+    kept: Cell<Option<Moment>>,
     /// Ends with this.
     _task: Task,
 }
@@ -52,6 +59,8 @@ pub(super) struct Keeper {
     /// Those of them that the plan has.
     written: Vec<Name>,
     waiting: Vec<Waiting>,
+    /// Sets on disk.
+    keeping: Keeping,
 }
 
 /// What the loop is woken by.
@@ -74,6 +83,21 @@ impl Asked {
         lock(&self.ledger)
     }
 
+    /// Keeps its last good set on disk, where that is wanted and due.
+    fn keep(&self, keeping: &Keeping, outcome: &Outcome, now: Moment) {
+        let Some(folder) = &self.wanted.spec.storage else { return };
+        let ledger = self.ledger();
+        let due = self.kept.get().is_none_or(|at| now.since(at) >= KEEP_EVERY);
+        let vouched = ledger.failing.is_none() && ledger.held.is_none();
+        if !(outcome.publish.is_some() || due && vouched) || ledger.remembered.is_some() {
+            return;
+        }
+        let Some(set) = &ledger.last else { return };
+        let source = self.wanted.spec.source.to_string();
+        keeping.keep(folder, &self.wanted.upstream, &source, set);
+        self.kept.set(Some(now));
+    }
+
     fn has_names(&self) -> bool {
         self.ledger().last.as_ref().is_some_and(|set| set.names().next().is_some())
     }
@@ -91,14 +115,17 @@ impl Keeper {
             named: HashMap::new(),
             written: Vec::new(),
             waiting: Vec::new(),
+            keeping: Keeping::default(),
         }
     }
 
     /// Keeps for as long as somebody gives orders.
     pub fn run(mut self) {
+        let keeping = self.keeping.clone();
         if let Err(error) = block_on(async move { self.keep().await }) {
             eprintln!("error: endpoints are not discovered any more: {error}");
         }
+        keeping.end();
     }
 
     async fn keep(&mut self) {
@@ -139,6 +166,7 @@ impl Keeper {
             let had_names = asked.has_names();
             let outcome = asked.ledger().take(asked.slot.take(), now);
             named |= outcome.publish.is_some() && (had_names || asked.has_names());
+            asked.keep(&self.keeping, &outcome, now);
             publish(&self.common, &asked.wanted, outcome);
         }
         if named {
@@ -207,14 +235,19 @@ impl Keeper {
         let key = (wanted.upstream.to_string(), wanted.spec.source.to_string());
         let inherited = &self.common.inherited;
         let set = lock(inherited).remove(&key);
+        let folder = wanted.spec.storage.as_deref().filter(|_| set.is_none());
         if let Some(set) = set {
-            let set = Arc::new(set);
-            ledger.last = Some(Arc::clone(&set));
+            ledger.last = Some(Arc::new(set));
+        } else if let Some(kept) = folder.and_then(|own| kept::read(own, &key.0, &key.1)) {
+            ledger.remember(Arc::new(kept.set), kept.good);
+        }
+        if let Some(set) = ledger.last.clone() {
             publish(&self.common, wanted, Outcome { publish: Some(set), said: Vec::new() });
         }
         let _task = source::start(&wanted.spec, reports, chance);
         let ledger = Arc::new(Mutex::new(ledger));
-        self.asked.push(Asked { wanted: wanted.clone(), ledger, slot, _task });
+        let (wanted, kept) = (wanted.clone(), Cell::default());
+        self.asked.push(Asked { wanted, ledger, slot, kept, _task });
     }
 
     fn accept(&mut self, upstream: &str, reply: Reply) {
@@ -227,6 +260,7 @@ impl Keeper {
         match accepted {
             Some(outcome) => {
                 let count = outcome.publish.as_ref().map_or(0, |set| set.len());
+                asked.keep(&self.keeping, &outcome, now());
                 publish(&self.common, &asked.wanted, outcome);
                 let text = format!("upstream {upstream}: {count} endpoints accepted");
                 eprintln!("{text}");

@@ -6,7 +6,7 @@ use super::reports::News;
 use gatehouse_core::moment::Moment;
 use std::fmt::Write;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// How far apart two publications of one upstream are at least.
 pub(super) const PUBLISH_EVERY: Duration = Duration::from_millis(100);
@@ -24,6 +24,9 @@ pub(super) struct Ledger {
     pub min_healthy_permille: u16,
     /// What is in force: the last set that was taken.
     pub last: Option<Arc<Set>>,
+    /// Until when that was good, where it was found before this start and the source has not
+    /// given one since.
+    pub remembered: Option<SystemTime>,
     pub held: Option<Held>,
     /// When the source last vouched for what it has said.
     pub vouched: Option<Moment>,
@@ -71,9 +74,15 @@ impl Ledger {
         Ledger { min_healthy_permille, ..Ledger::default() }
     }
 
+    /// Begins with what was good before this start, until the source gives a set.
+    pub fn remember(&mut self, set: Arc<Set>, good: SystemTime) {
+        (self.last, self.remembered) = (Some(set), Some(good));
+    }
+
     /// Whether it has answered, or failed to.
     pub fn has_answered(&self) -> bool {
-        self.last.is_some() || self.held.is_some() || self.failing.is_some()
+        let has_found = self.last.is_some() && self.remembered.is_none();
+        has_found || self.held.is_some() || self.failing.is_some()
     }
 
     /// From when on news may be taken.
@@ -117,7 +126,9 @@ impl Ledger {
                 outcome.said.push((Severity::Warn, line));
             }
         }
-        let before = self.last.as_ref().map(|last| last.len());
+        // What was good before this start is used for want of better, and measures nothing.
+        let before = self.last.as_ref().filter(|_| self.remembered.is_none());
+        let before = before.map(|last| last.len());
         if !is_too_few(before, set.len(), self.min_healthy_permille) {
             self.held = None;
             return self.publish(set, now, outcome);
@@ -133,6 +144,7 @@ impl Ledger {
     fn publish(&mut self, set: Arc<Set>, now: Moment, outcome: &mut Outcome) {
         let nobody = Set::default();
         let line = difference(self.last.as_deref().unwrap_or(&nobody), &set);
+        self.remembered = None;
         let is_first = self.last.replace(Arc::clone(&set)).is_none();
         if line.is_none() && !is_first {
             return;
@@ -148,9 +160,12 @@ impl Ledger {
         let is_new = before.is_none_or(|before| before.why != why);
         let may = self.complained.is_none_or(|at| now.since(at) >= COMPLAIN_EVERY);
         if before.is_none() || is_new && may {
-            let stays = match &self.last {
-                Some(last) => format!("the last good endpoints stay, {}", last.len()),
-                None => "there are none yet".to_owned(),
+            let stays = match (&self.last, self.remembered) {
+                (Some(last), None) => format!("the last good endpoints stay, {}", last.len()),
+                (Some(last), Some(_)) => {
+                    format!("those kept from before this start are used, {}", last.len())
+                }
+                (None, _) => "there are none yet".to_owned(),
             };
             outcome.said.push((Severity::Warn, format!("{why}; {stays}")));
             self.complained = Some(now);
@@ -319,6 +334,28 @@ mod tests {
         assert_eq!(published(&ledger.accept(at(900)).expect("held back")), Some(0));
         assert_eq!(ledger.take(found(0), at(1_100)).publish, None);
         assert!(ledger.held.is_none(), "an accepted nobody is nobody");
+    }
+
+    #[test]
+    fn what_was_kept_is_used_until_the_first_set_and_measures_nothing() {
+        let mut ledger = Ledger::new(500);
+        ledger.remember(Arc::new(set(9)), SystemTime::UNIX_EPOCH);
+        assert!(!ledger.has_answered(), "a start waits for the source all the same");
+        let said = ledger.take(failed("refused"), at(0)).said;
+        let expected = "refused; those kept from before this start are used, 9";
+        assert_eq!(said, [(Severity::Warn, expected.to_owned())]);
+        assert!(ledger.has_answered());
+        let outcome = ledger.take(found(0), at(200));
+        assert!(outcome.publish.is_none() && ledger.held.is_some(), "nobody is an outage");
+        assert!(ledger.remembered.is_some());
+        assert_eq!(published(&ledger.take(found(1), at(400))), Some(1));
+        assert!(ledger.remembered.is_none() && ledger.held.is_none());
+        assert_eq!(published(&ledger.take(found(2), at(600))), Some(2));
+        // The same as was kept: nothing is published, and it is known to be good.
+        let mut ledger = Ledger::new(500);
+        ledger.remember(Arc::new(set(2)), SystemTime::UNIX_EPOCH);
+        assert_eq!(ledger.take(found(2), at(0)), Outcome::default());
+        assert!(ledger.has_answered() && ledger.remembered.is_none());
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod failures;
 mod file;
 mod found;
 mod keeper;
+mod kept;
 mod ledger;
 mod named;
 mod orders;

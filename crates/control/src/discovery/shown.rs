@@ -48,7 +48,9 @@ impl Shown {
     fn json(&self, now: Moment) -> Json {
         let seconds = |at: Moment| Json::Count(now.since(at).as_secs());
         let ledger = lock(&self.ledger);
-        let Ledger { last, held, vouched, failing, changes, failures, .. } = &*ledger;
+        let Ledger { last, remembered, held, vouched, failing, changes, failures, .. } = &*ledger;
+        let remembered = remembered
+            .map_or(Json::Null, |good| Json::Count(good.elapsed().unwrap_or_default().as_secs()));
         let held = held.as_ref().map_or(Json::Null, |held| {
             Json::object([
                 ("endpoints", Json::Count(held.set.len() as u64)),
@@ -63,6 +65,7 @@ impl Shown {
             ("source", Json::text(&*self.source)),
             ("endpoints", Json::Count(last.as_ref().map_or(0, |last| last.len() as u64))),
             ("good_seconds_ago", vouched.map_or(Json::Null, seconds)),
+            ("kept_from_seconds_ago", remembered),
             ("held_back", held),
             ("failing", failing),
             ("problems", Json::list(problems.map(|problem| Json::text(problem.to_string())))),
@@ -128,10 +131,16 @@ pub(crate) fn names_json(seen: &Seen) -> Json {
 /// A family of series: its name, kind, help and the value of one of them.
 type Family<T> = (&'static str, &'static str, &'static str, fn(&T, Moment) -> Option<u64>);
 
-const SOURCES: [Family<Ledger>; 6] = [
+const SOURCES: [Family<Ledger>; 7] = [
     ("discovery_endpoints", "gauge", "Endpoints in force that were discovered.", |ledger, _| {
         Some(ledger.last.as_ref().map_or(0, |last| last.len() as u64))
     }),
+    (
+        "discovery_kept",
+        "gauge",
+        "1 where endpoints kept from before this start are in force.",
+        |ledger, _| Some(u64::from(ledger.remembered.is_some())),
+    ),
     (
         "discovery_held_back",
         "gauge",

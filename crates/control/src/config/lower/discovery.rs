@@ -10,6 +10,7 @@ use super::matcher::is_host_name;
 use crate::dns::PORT as DNS_PORT;
 use gatehouse_core::plan::Discovery;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The keys of the sources; one of them is written.
@@ -63,7 +64,16 @@ impl Lower<'_> {
         };
         let connections_max =
             own.count("max-connections").map(|count| u32::try_from(count).unwrap_or(u32::MAX));
-        Some(DiscoverySpec { source, min_healthy_permille, beneath, connections_max })
+        let storage = self.found_storage(own);
+        Some(DiscoverySpec { source, min_healthy_permille, storage, beneath, connections_max })
+    }
+
+    /// As it is written, or where the service manager keeps state for the gateway.
+    fn found_storage(&mut self, own: &Table) -> Option<PathBuf> {
+        match own.text("storage") {
+            Some(text) => Some(self.file(text)?.path),
+            None => Some(PathBuf::from(self.state_folder.as_deref()?).join("discovery")),
+        }
     }
 
     fn source(&mut self, entry: &Entry, own: &Table) -> Option<SourceSpec> {

@@ -53,6 +53,14 @@ pub(super) static DISCOVERY: Section = Section {
         )
         .default("\"50%\""),
         key(
+            "storage",
+            text("a folder"),
+            "\"/var/lib/gatehouse/discovery\"",
+            "Where the last good set is kept, for a start while the source is away: it is used \
+             until the source has given one. Upstreams may share it; each has a file.",
+        )
+        .otherwise("`discovery` in `STATE_DIRECTORY` where systemd sets it, else nowhere"),
+        key(
             "scheme",
             Shape::Words(SCHEMES),
             "\"https\"",

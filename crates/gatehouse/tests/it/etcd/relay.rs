@@ -2,7 +2,7 @@
 //! die without a word, as a firewall does that forgets them.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -52,8 +52,8 @@ impl Relay {
     /// Closes the connections of the watches that there are.
     pub fn cut_watches(&self) -> usize {
         let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
-        let cut = watches.drain(..);
-        cut.map(|watched| watched.client.shutdown(std::net::Shutdown::Both)).count()
+        watches.iter().for_each(|watched| drop(watched.client.shutdown(Shutdown::Both)));
+        watches.drain(..).count()
     }
 }
 
@@ -93,5 +93,5 @@ fn carry(mut from: TcpStream, mut to: TcpStream, look: impl Fn(&[u8]) -> bool) {
             break;
         }
     }
-    let _ = (to.shutdown(std::net::Shutdown::Both), from.shutdown(std::net::Shutdown::Both));
+    let _ = (to.shutdown(Shutdown::Both), from.shutdown(Shutdown::Both));
 }

@@ -1,11 +1,13 @@
 //! Outages of ZooKeeper are no events: defects 2 and 14 of the first generation.
 
 use super::ensemble::Ensemble;
-use super::{SOON, await_who, config, node, origins, who};
+use super::{SOON, await_who, config, node, origins, status, who};
 use crate::floods::processor_seconds;
-use crate::front::{BINARY, DOORS, LIMIT, get};
-use gatehouse_rig::process::{Gateway, Signal};
+use crate::front::{BINARY, DOORS, LIMIT, get, scrape};
+use crate::tls::Authority;
+use gatehouse_rig::process::{Gateway, Launch, Signal};
 use gatehouse_rig::wait_until;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -105,4 +107,61 @@ fn however_many_upstreams_and_outages_there_are_one_connection_serves_all() {
     gateway.expect_error_line("reloaded");
     wait_until(LIMIT, || get(gateway.listener("web"), "/99/").status == 200);
     assert_eq!(zookeeper.connections(), 1);
+}
+
+#[test]
+fn a_start_while_zookeeper_is_away_begins_with_what_was_good_before() {
+    let mut zookeeper = Ensemble::one();
+    let [one, two, three] = origins();
+    let mut peer = zookeeper.peer(&[]);
+    peer.done(&["create", &node(&one), ""]);
+    peer.done(&["create", &node(&two), "{\"weight\": 2}"]);
+    drop(peer);
+    let folder = Authority::new();
+    let text = config(&zookeeper.hosts(), "");
+    let stored = text.replace(
+        "min-healthy = ",
+        &format!("storage = \"{}\"\nmin-healthy = ", folder.path("state/discovery")),
+    );
+    let file = folder.folder.join("state/discovery/users.endpoints");
+    let mut gateway = Gateway::start(BINARY, &stored);
+    await_who(&gateway, &["o0", "o1"]);
+    wait_until(LIMIT, || std::fs::read_to_string(&file).is_ok_and(|text| text.contains("count 2")));
+    let mode = |path: &std::path::Path| path.metadata().expect("it").permissions().mode() & 0o777;
+    assert_eq!((mode(&file), mode(file.parent().expect("a folder"))), (0o600, 0o700));
+    assert!(status(&gateway, "discovery").contains("\"kept_from_seconds_ago\", Null"));
+    gateway.terminate();
+    zookeeper.kill_all();
+    // By the key, and by the folder of the service manager.
+    let by_manager =
+        || Launch::new(BINARY, &text).variable("STATE_DIRECTORY", &folder.path("state")).start();
+    for gateway in [Gateway::start(BINARY, &stored), by_manager()] {
+        assert_eq!(get(gateway.listener("web"), "/").status, 200, "from the first request on");
+        await_who(&gateway, &["o0", "o1"]);
+        gateway.expect_error_line("those kept from before this start are used, 2");
+        let shown = status(&gateway, "discovery");
+        assert!(shown.contains("\"kept_from_seconds_ago\", Number("), "{shown}");
+        assert!(shown.contains("\"good_seconds_ago\", Null"), "{shown}");
+        assert_eq!(scrape(&gateway).sum("discovery_kept", &[]), 1);
+    }
+    // Without either nothing is known, and what is damaged is said and stops nothing.
+    let unstored = Gateway::start(BINARY, &text);
+    assert_eq!(get(unstored.listener("web"), "/").status, 503);
+    let gateway = by_manager();
+    let sound = std::fs::read_to_string(&file).expect("a file");
+    std::fs::write(&file, &sound[..sound.len() - 20]).expect("it is written");
+    let damaged = by_manager();
+    damaged.expect_error_line(&format!("warn: {}: it is cut off", file.display()));
+    assert_eq!(get(damaged.listener("web"), "/").status, 503);
+    // Who comes first counts, however few that are.
+    zookeeper.start_all();
+    let mut peer = zookeeper.peer(&[]);
+    peer.done(&["create", &node(&three), ""]);
+    peer.done(&["delete", &node(&one)]);
+    peer.done(&["delete", &node(&two)]);
+    await_who(&gateway, &["o2"]);
+    await_who(&damaged, &["o2"]);
+    let shown = status(&gateway, "discovery");
+    assert!(shown.contains("\"kept_from_seconds_ago\", Null"), "{shown}");
+    wait_until(LIMIT, || std::fs::read_to_string(&file).is_ok_and(|text| text.contains("count 1")));
 }
