@@ -54,8 +54,8 @@ pub use tls::{
     Trust, UpstreamTls,
 };
 pub(crate) use units::duration;
-pub(crate) use zookeeper::ZooKeeperTls;
 pub use zookeeper::{ZooKeeperMechanism, ZooKeeperServers, ZooKeeperSource};
+pub(crate) use zookeeper::{ZooKeeperTls, first_weights};
 
 use gatehouse_core::plan::Plan;
 use problem::Report;

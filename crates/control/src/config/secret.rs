@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::PathBuf;
 
 /// The largest file of a secret.
@@ -38,7 +38,10 @@ impl Secret {
         };
         let said = |why: &dyn fmt::Display| format!("{}: {why}", path.display());
         let mut text = String::new();
-        let file = File::open(path).map_err(|error| said(&error))?;
+        let file = File::open(path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => said(&"there is no such file, which is to hold a secret"),
+            _ => said(&error),
+        })?;
         file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(|error| said(&error))?;
         if text.len() as u64 > FILE_BYTES_MAX {
             return Err(said(&"it is too large for a secret"));
@@ -79,6 +82,7 @@ mod tests {
         assert!(revealed(&"a".repeat(70_000)).is_err());
         std::fs::remove_file(&path).expect("it is there");
         let why = secret.reveal().expect_err("it is gone");
-        assert!(why.starts_with(&path.display().to_string()), "{why}");
+        let said = "there is no such file, which is to hold a secret";
+        assert_eq!(why, format!("{}: {said}", path.display()));
     }
 }

@@ -128,6 +128,17 @@ impl fmt::Display for ZooKeeperServers {
     }
 }
 
+/// Where the first generation's endpoints are, and where their weights.
+const FIRST_ENDPOINTS: &str = "/gateway_servers_";
+const FIRST_WEIGHTS: &str = "/gateway_servers_config_";
+
+/// Where the weights of the first generation's endpoints are.
+pub(crate) fn first_weights(path: &str) -> Option<Box<str>> {
+    let name = path.strip_prefix(FIRST_ENDPOINTS)?;
+    let plain = !name.is_empty() && !name.contains('/') && !path.starts_with(FIRST_WEIGHTS);
+    plain.then(|| format!("{FIRST_WEIGHTS}{name}").into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::secret::Secret;

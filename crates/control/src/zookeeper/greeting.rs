@@ -102,7 +102,10 @@ async fn log_in(
 async fn digest_md5(link: &mut Link, user: &str, password: &str) -> Result<(), String> {
     let challenge = token(link, b"").await?;
     let answer = answer(&challenge, user, password, &nonce()?);
-    let answer = answer.ok_or("its SASL challenge cannot be answered")?;
+    let answer = answer.ok_or(match challenge.is_empty() {
+        true => "it has no DIGEST-MD5: see to mechanism, or to the server's own login",
+        false => "its SASL challenge cannot be answered",
+    })?;
     let proof = token(link, answer.token.as_bytes()).await?;
     match proof == answer.proof {
         true => Ok(()),

@@ -7,7 +7,7 @@ use super::super::registries::{Login, RegistryTls};
 use super::super::tree::{Table, Text};
 use super::super::zookeeper::{
     SESSION_TIMEOUT, Written, ZooKeeperMechanism, ZooKeeperServers, ZooKeeperSource, ZooKeeperTls,
-    parse_servers,
+    first_weights, parse_servers,
 };
 use super::Lower;
 use super::merge::Merged;
@@ -21,10 +21,6 @@ const REGISTERS_MAX: usize = 64;
 
 /// Bytes of what an announcement says.
 const CONTENT_BYTES_MAX: usize = 32 << 10;
-
-/// Where the first generation's endpoints are, and where their weights.
-const FIRST_ENDPOINTS: &str = "/gateway_servers_";
-const FIRST_WEIGHTS: &str = "/gateway_servers_config_";
 
 impl Lower<'_> {
     /// Endpoints that are children of a node.
@@ -185,11 +181,4 @@ impl Lower<'_> {
         }
         Some(content)
     }
-}
-
-/// Where the weights of the first generation's endpoints are.
-fn first_weights(path: &str) -> Option<Box<str>> {
-    let name = path.strip_prefix(FIRST_ENDPOINTS)?;
-    let plain = !name.is_empty() && !name.contains('/') && !path.starts_with(FIRST_WEIGHTS);
-    plain.then(|| format!("{FIRST_WEIGHTS}{name}").into())
 }

@@ -8,7 +8,7 @@ mod weights;
 
 use super::found::{Found, Problem, Set};
 use super::reports::Reports;
-use crate::config::{Beneath, ZooKeeperSource};
+use crate::config::{Beneath, ZooKeeperSource, first_weights};
 use crate::zookeeper::path::child;
 use crate::zookeeper::{Client, Code, Events, Happened, Phase, Told, Trouble, Watch};
 use content::short;
@@ -219,7 +219,11 @@ impl Following {
             // It may come later.
             Err(trouble) if trouble.is(Code::NO_NODE) => {
                 self.client.look(path, Watch::Yes).await?;
-                Ok(Weights::default())
+                // Beside the first generation's path it is looked for without being written.
+                let written = first_weights(&self.source.path).as_ref() != Some(path);
+                let why = format!("does not exist; all have weight {WEIGHT_USUAL}");
+                let problems = if written { vec![why] } else { Vec::new() };
+                Ok(Weights { problems, ..Weights::default() })
             }
             Err(Trouble::Refused { code, .. }) => Err(code.to_string()),
             Err(trouble) => return Err(trouble),

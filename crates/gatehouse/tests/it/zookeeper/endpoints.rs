@@ -90,6 +90,14 @@ fn the_first_generations_nodes_have_their_weights_beside_them() {
     peer.done(&["set", "/gateway_servers_config_users", "{\"broken\": "]);
     gateway.expect_error_line("/gateway_servers_config_users: not JSON");
     assert_eq!(share(), 30, "the last good weights stay");
+    let named = Gateway::start(
+        BINARY,
+        &config_of(&zookeeper.hosts(), &format!("{path}weights = \"/wieghts\"\n")),
+    );
+    named.expect_error_line("/wieghts: does not exist; all have weight 50");
+    await_who(&named, &["o0", "o1"]);
+    let lines = gateway.errors();
+    assert!(!lines.iter().any(|line| line.contains("all have weight")), "{lines:?}");
 }
 
 #[test]

@@ -23,6 +23,9 @@ fn a_node_with_an_acl_is_read_by_whoever_has_the_password_and_by_nobody_else() {
     refused.expect_error_line(&format!("{}: may not be touched by who we are", node(&one)));
     assert_eq!(get(refused.listener("web"), "/").status, 503);
     assert!(!refused.errors().join("\n").contains("hunter2"));
+    let sasl = "user = \"ops\"\npassword = \"sesame\"\nmechanism = \"digest-md5\"\n";
+    let asking = Gateway::start(BINARY, &config(&zookeeper.hosts(), sasl));
+    asking.expect_error_line(&format!("{}: it has no DIGEST-MD5", zookeeper.hosts()));
 }
 
 #[test]
