@@ -32,6 +32,7 @@ mod messages;
 mod overload;
 mod packaging;
 mod paths;
+mod postgresql;
 mod proxied;
 mod reload;
 mod sockets;

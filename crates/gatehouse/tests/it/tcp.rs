@@ -24,7 +24,8 @@ fn config(endpoints: &[impl Display]) -> String {
     )
 }
 
-fn start(endpoints: &[impl Display]) -> (Gateway, SocketAddr) {
+/// A gateway that carries TCP to these endpoints, and where it listens for it.
+pub fn start(endpoints: &[impl Display]) -> (Gateway, SocketAddr) {
     let gateway = Gateway::start(BINARY, &config(endpoints));
     let address = gateway.listener("bytes");
     (gateway, address)
@@ -269,10 +270,10 @@ fn ask_tls(name: &str, folder: &str, port: u16) -> (String, String) {
 }
 
 /// A folder that is removed with the test.
-struct Folder(std::path::PathBuf);
+pub struct Folder(pub std::path::PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Folder {
+    pub fn new(name: &str) -> Folder {
         let path = std::env::temp_dir().join(format!("gatehouse-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).expect("a folder");
         Folder(path)
