@@ -126,6 +126,73 @@ fn rapid_resets_one_by_one() {
     });
 }
 
+/// CVE-2026-26311: frames of a stream that its client has reset change nothing.
+#[test]
+fn what_comes_behind_a_reset_changes_nothing() {
+    for late in [
+        Frame::window(1, 1000),
+        Frame::new(kind::PRIORITY, 0, 1, [0, 0, 0, 0, 16]),
+        Frame::reset(1, code::CANCEL),
+        Frame::data(1, "late", 0),
+        Frame::data(1, "late", flag::END_STREAM),
+        Frame::headers(1, &[("x-late", "y")], flag::END_STREAM),
+    ] {
+        with(Setup::default(), async |bench| {
+            play_origin(&bench);
+            let mut client = Frames::open(&bench).await;
+            client.say(&request(0, 0)).await;
+            pass(Duration::from_secs(1)).await;
+            assert_eq!(bench.gate.meters.in_flight.get(), 1);
+            client.try_say(&[Frame::reset(1, code::CANCEL), late.clone(), late.clone()]).await;
+            pass(Duration::from_secs(1)).await;
+            assert_eq!(bench.gate.meters.in_flight.get(), 0, "{late:?}");
+            let ended = client.fetch(3, &ask("GET", "/fine", &[])).await.ended;
+            // Whoever begins a reset stream anew breaks a rule of the connection's (RFC 9113
+            // section 5.1); all else of it may have been under way.
+            let expected = match late.kind {
+                kind::HEADERS => Ended::Connection(Some(code::PROTOCOL_ERROR)),
+                _ => Ended::Whole,
+            };
+            assert_eq!(ended, expected, "{late:?}");
+            serves(&bench).await;
+        });
+    }
+}
+
+/// CVE-2026-40396: a client that was silent for long asks for as much as it may at once.
+#[test]
+fn a_burst_after_a_long_silence_is_answered() {
+    with(Setup::default(), async |bench| {
+        play_origin(&bench);
+        let mut client = Frames::open(&bench).await;
+        let fine = ask("GET", "/fine", &[]);
+        assert_eq!(client.fetch(1, &fine).await.body(), "fine");
+        pass(Duration::from_secs(50)).await;
+        let request = |at| Frame::headers(stream(at), &fine, flag::END_STREAM);
+        let burst: Vec<Frame> = (1..=100).map(request).collect();
+        assert!(client.try_say(&burst).await);
+        let mut answered = 0;
+        while answered < burst.len() {
+            let frame = client.next().await.expect("the connection stays");
+            assert!(matches!(frame.kind, kind::HEADERS | kind::DATA), "{frame:?}");
+            answered += usize::from(frame.ends());
+        }
+        serves(&bench).await;
+    });
+}
+
+/// The same of a flood: silence buys no more of it.
+#[test]
+fn a_flood_after_a_long_silence_is_no_longer() {
+    with(Setup::default(), async |bench| {
+        let mut client = Frames::open(&bench).await;
+        pass(Duration::from_secs(50)).await;
+        let priority = Frame::new(kind::PRIORITY, 0, 1, [0, 0, 0, 0, 16]);
+        client.try_say(&vec![priority; FRAMES_MAX]).await;
+        assert_eq!(client.hear_end().await, Some(code::ENHANCE_YOUR_CALM));
+    });
+}
+
 /// CVE-2025-8671: the client has the server reset its streams, by window updates of nothing.
 #[test]
 fn made_you_reset_by_window_updates_of_nothing() {
