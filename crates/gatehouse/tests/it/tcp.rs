@@ -389,11 +389,14 @@ fn redis_goes_on_while_an_endpoint_is_drained_and_stopped() {
     let output = run(&arguments, gateway.folder());
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     drop(one);
+    let given = || scrape(&gateway).sum("endpoint_requests_total", &[&format!(":{first}\"")]);
+    let before = given();
     for done in [long, short, bench("5000", "1")] {
         let output = done.wait_with_output().expect("it ends");
         let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         assert!(output.status.success() && said.contains("LPUSH"), "{said}");
         assert!(!said.to_lowercase().contains("error"), "{said}");
     }
+    assert_eq!(given(), before, "a connection to who is drained");
     assert_eq!(scrape(&gateway).sum("failures_total", &["route=\"bytes\""]), 0);
 }

@@ -422,11 +422,14 @@ fn a_slow_body_ends_its_stream_alone() {
         let mut client = Frames::open(&bench).await;
         client.say(&request(0, 0)).await;
         let _at_origin = origin.accept().await;
-        for _ in 0..60 {
+        let clock = Clock::start();
+        for _ in 0..50 {
             client.say(&Frame::data(1, "x", 0)).await;
             pass(Duration::from_secs(1)).await;
         }
         assert_eq!(client.hear(1).await.status(), "408");
+        // It was there before the last byte, not for want of another.
+        assert!(clock.passed() < Duration::from_secs(51), "{:?}", clock.passed());
         let heard = client.fetch(3, &ask("GET", "/", &[])).await;
         assert_eq!(heard.ended, Ended::Whole);
     });

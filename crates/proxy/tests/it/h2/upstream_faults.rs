@@ -340,6 +340,7 @@ fn an_endpoint_that_floods_is_left() {
         client.say("POST / HTTP/1.1\r\nHost: a\r\n\r\n").await;
         let mut at_origin = Frames::serve(origin.accept().await).await;
         at_origin.hear_request().await;
+        let clock = Clock::start();
         for _ in 0..50 {
             let pings: Vec<Frame> = (0..20).map(|_| Frame::ping([0; 8])).collect();
             at_origin.try_say(&pings).await;
@@ -347,6 +348,8 @@ fn an_endpoint_that_floods_is_left() {
         }
         let head = client.hear_head().await;
         assert!(head.starts_with("HTTP/1.1 502 "), "{head}");
+        // For what it sent, not for what it left unanswered.
+        assert!(clock.passed() < Duration::from_secs(1), "{:?}", clock.passed());
         assert_eq!(bench.gate.idle_connections(), 0);
     });
 }
