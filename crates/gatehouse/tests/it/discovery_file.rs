@@ -125,6 +125,29 @@ fn a_source_that_has_no_answer_stops_neither_a_start_nor_a_reload() {
 }
 
 #[test]
+fn a_storage_that_cannot_be_used_is_said_and_stops_nothing() {
+    let a = Origin::start("a").expect("a port");
+    let text = found("").replace("discovery = {", "discovery = { storage = \"kept\",");
+    let launch = || Launch::new(BINARY, &text).file("backends.json", list(&[a.address()]));
+    // No folder can be made where a file is, and no file written where a folder is.
+    let gateway = launch().file("kept", "").start();
+    gateway.expect_error_line("kept/api.endpoints: not written: ");
+    assert_eq!(who(&gateway), names(&["a"]));
+    let launch = launch();
+    fs::create_dir_all(launch.folder().join("kept/api.endpoints")).expect("a folder");
+    let gateway = launch.start();
+    gateway.expect_error_line("the endpoints of before are not known");
+    gateway.expect_error_line("kept/api.endpoints: not written: ");
+    assert_eq!(who(&gateway), names(&["a"]));
+    // Once there is room, what is good is kept.
+    fs::remove_dir(gateway.folder().join("kept/api.endpoints")).expect("it is empty");
+    let b = Origin::start("b").expect("a port");
+    replace(&gateway, &list(&[a.address(), b.address()]));
+    let kept = || fs::read_to_string(gateway.folder().join("kept/api.endpoints"));
+    wait_until(LIMIT, || kept().is_ok_and(|text| text.contains(&b.address().to_string())));
+}
+
+#[test]
 fn a_reload_keeps_what_was_found_and_waits_for_what_is_new() {
     let [a, b] = ["a", "b"].map(|name| Origin::start(name).expect("a port"));
     let launch = Launch::new(BINARY, &found("")).file("backends.json", list(&[a.address()]));
