@@ -35,6 +35,7 @@ mod paths;
 mod postgresql;
 mod proxied;
 mod reload;
+mod slow_upstreams;
 mod sockets;
 mod starting;
 mod storm;
