@@ -29,9 +29,21 @@ fn impatient(origin: &Origin) -> String {
 fn stand_still(gateway: &Gateway, meanwhile: impl FnOnce()) {
     let end = Instant::now() + STANDSTILL;
     gateway.signal(Signal::Stop);
+    // A thread may run on for a moment, and would stop with work half done.
+    wait_until(LIMIT, || is_stopped(gateway.pid()));
     meanwhile();
     wait_until(2 * STANDSTILL, || Instant::now() >= end);
     gateway.signal(Signal::Cont);
+}
+
+/// Whether every thread of a process stands still.
+fn is_stopped(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+    threads.map(|thread| thread.expect("a thread").path().join("stat")).all(|path| {
+        let stat = fs::read_to_string(path).expect("its state");
+        // The name before it may hold anything but this.
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    })
 }
 
 /// An upstream of which a check is under way nearly always; the patience of one is shorter than the
