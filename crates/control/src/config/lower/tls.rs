@@ -103,7 +103,8 @@ impl Lower<'_> {
     pub(super) fn file(&mut self, written: Text<'_>) -> Option<FileSpec> {
         let Text { text, place } = written;
         if text.is_empty() || text.contains('\0') {
-            self.error(Kind::BadValue, place, "no name of a file");
+            let hint = "write a path, absolute or as seen from this file";
+            self.error_hint(Kind::BadValue, place, "this names no file and no folder", hint);
             return None;
         }
         Some(FileSpec { path: self.sources.resolve(place, text), place })
