@@ -20,6 +20,10 @@ use std::time::Duration;
 /// Events taken from the kernel at once.
 const EVENTS_MAX: usize = 512;
 
+/// Deadlines that fire in one turn; what is still due fires in the next, which does not wait. Of
+/// thousands that came at one moment many end at one moment.
+const TIMERS_MAX: usize = 64;
+
 /// The event of a thread's own bell.
 const BELL: u64 = u64::MAX;
 
@@ -431,7 +435,7 @@ impl Driver {
                 break;
             }
         }
-        self.timers.borrow_mut().fire(now);
+        self.timers.borrow_mut().fire(now, TIMERS_MAX);
         Ok(())
     }
 }

@@ -118,9 +118,11 @@ impl Timers {
         self.heap.first().map(|entry| entry.deadline)
     }
 
-    /// Wakes whose deadline has passed.
-    pub fn fire(&mut self, now: Moment) {
-        while let Some(first) = self.heap.first().copied().filter(|first| first.deadline <= now) {
+    /// Wakes those whose deadline has passed, `most` at most, the first ones first.
+    pub fn fire(&mut self, now: Moment, most: usize) {
+        for _ in 0..most {
+            let due = self.heap.first().copied().filter(|first| first.deadline <= now);
+            let Some(first) = due else { return };
             self.disarm(first.number);
             if let Some(waker) = &self.slots[first.number as usize].waker {
                 waker.wake_by_ref();
@@ -241,7 +243,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn timers_fire_as_a_sorted_list_would(acts in prop::collection::vec(act(), 0..200)) {
+        fn timers_fire_as_a_sorted_list_would(
+            acts in prop::collection::vec(act(), 0..200),
+            most in 1..30_usize,
+        ) {
             let fired: Arc<Mutex<Vec<u32>>> = Arc::default();
             let mut timers = Timers::new();
             let mut numbers: Vec<Option<u32>> = vec![None; 20];
@@ -263,8 +268,12 @@ mod tests {
                         }
                     }
                     Act::Fire(now) => {
-                        timers.fire(Moment::from_nanos(now));
-                        let later = expected.split_off(&(now + 1, 0));
+                        timers.fire(Moment::from_nanos(now), most);
+                        let mut later = expected.split_off(&(now + 1, 0));
+                        while expected.len() > most {
+                            let (at, number) = expected.pop_last().unwrap();
+                            later.insert(at, number);
+                        }
                         let due: Vec<u32> = expected.into_values().collect();
                         expected = later;
                         prop_assert_eq!(std::mem::take(&mut *fired.lock().unwrap()), due);
