@@ -191,7 +191,9 @@ async fn begin(
     pick: &Pick,
     trace: &Trace,
 ) -> Result<Session, Failure> {
-    let stream = dial(worker, client, admitted, pick, trace).await?;
+    let mut stream = dial(worker, client, admitted, pick, trace).await?;
+    // Its own windows bound what is sent ahead.
+    stream.widen();
     if stream.tls().is_some_and(|tls| tls.protocol.as_deref() != Some(b"h2")) {
         let detail = "the endpoint did not agree to HTTP/2";
         return Err(Failure::because(Step::Lease, Kind::UpstreamTlsProtocol, detail));

@@ -17,6 +17,7 @@ use gatehouse_rig::storm::Storm;
 
 const USAGE: &str = "\
 usage: rig origin --listen ADDRESS [--name NAME] [--status N] [--work MS [--slots N]]
+                  [--unread BYTES]
        rig relay --listen ADDRESS --to ADDRESS
        rig load --to ADDRESS --requests N | --milliseconds N
                 [--connections N] [--path PATH] [--answer-bytes N] [--upload-bytes N]
@@ -76,7 +77,8 @@ fn origin(options: &mut Options) -> Result<(), Trouble> {
     let name = options.take("--name").unwrap_or_else(|| "origin".to_owned());
     let status = options.take("--status").map(|text| parsed("--status", &text)).transpose()?;
     let work = Duration::from_millis(options.number_or("--work", 0)?);
-    let temper = Temper { status, work, slots: options.number_or("--slots", 0)? };
+    let slots = options.number_or("--slots", 0)?;
+    let temper = Temper { status, work, slots, unread: options.number_or("--unread", 0)? };
     options.end()?;
     let origin = Origin::start_as(&name, address, temper)
         .map_err(|error| Trouble::World(format!("{address}: {error}")))?;

@@ -19,6 +19,10 @@ const KEPT_LARGE_MAX: usize = 16;
 /// Reads in a row that fill the buffer before a body earns a large one.
 const FULL_READS: u8 = 3;
 
+/// The same, of a connection that has not proven yet that its sinks take all they are given: more
+/// than goes to a client that reads nothing, which is to hold no more than an ordinary buffer.
+const FULL_READS_NARROW: u8 = 12;
+
 /// One worker's buffers.
 #[derive(Debug, Default)]
 pub struct Buffers {
@@ -192,6 +196,11 @@ impl Inbox {
         self.data.as_deref().is_some_and(|data| data.len() == LARGE_BYTES)
     }
 
+    /// What is read is waited for to be taken: a large buffer has to be earned again.
+    pub fn note_hindered(&mut self) {
+        self.full_reads = 0;
+    }
+
     /// Reads once, behind what is there. While nothing comes, an empty inbox holds no buffer.
     /// 0 is the end of the stream.
     ///
@@ -202,7 +211,9 @@ impl Inbox {
         cx: &mut Context<'_>,
         stream: &mut Stream,
     ) -> Poll<io::Result<usize>> {
-        let earned = self.full_reads >= FULL_READS && !self.pool.saves.get();
+        let earned = self.full_reads >= FULL_READS
+            && (self.full_reads >= FULL_READS_NARROW || !stream.is_narrow())
+            && !self.pool.saves.get();
         // A buffer that is taken for nothing costs more than being told twice.
         ready!(stream.poll_read_ready(cx))?;
         if self.data.is_none() {
@@ -227,7 +238,7 @@ impl Inbox {
         }
         let Some(data) = self.data.as_deref_mut() else { return Poll::Pending };
         let room = data.len() - self.end;
-        let result = stream.poll_read(cx, &mut data[self.end..]);
+        let result = stream.poll_read_told(cx, &mut data[self.end..]);
         match &result {
             Poll::Ready(Ok(count)) => {
                 self.end += count;

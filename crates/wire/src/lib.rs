@@ -28,6 +28,7 @@ pub mod timer;
 pub mod tls;
 pub mod told;
 pub mod tunnel;
+mod window;
 
 pub use attend::attend;
 pub use buffer::{Buffers, Inbox};

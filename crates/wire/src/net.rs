@@ -15,6 +15,12 @@ use std::task::{Context, Poll};
 /// Connections the kernel may queue on one listening socket.
 const BACKLOG: i32 = 4096;
 
+/// Bytes that the kernel takes for a client and has not sent yet. What is on its way is not among
+/// them, so a fast client is no slower for it; of an answer that a slow one does not read the rest
+/// stays with the origin. All sockets of a machine share one bound on memory (`net.ipv4.tcp_mem`),
+/// and where that is reached the kernel drops what comes for anybody.
+const UNSENT_MAX: u32 = 64 * 1024;
+
 /// Which network connections are opened on.
 #[derive(Clone, Debug, Default)]
 pub enum Net {
@@ -132,8 +138,7 @@ impl Bound {
         let listens = stream && socket.is_listener()?;
         match socket.domain().map_err(|_| io::ErrorKind::InvalidInput)? {
             Domain::IPV4 | Domain::IPV6 if listens => {
-                // Accepted sockets inherit it.
-                socket.set_tcp_nodelay(true)?;
+                set_for_clients(&socket)?;
                 Ok(Bound::Inherited(WorkerSocket::Tcp(socket.into())))
             }
             Domain::UNIX if listens => Ok(Bound::Inherited(WorkerSocket::Unix(socket.into()))),
@@ -355,10 +360,15 @@ fn bind_tcp(address: SocketAddr, share: bool) -> io::Result<Socket> {
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
-    // Accepted sockets inherit it, which saves a system call for each.
-    socket.set_tcp_nodelay(true)?;
+    set_for_clients(&socket)?;
     socket.bind(&address.into())?;
     Ok(socket)
+}
+
+/// Sets what accepted sockets inherit, which saves a system call for each.
+fn set_for_clients(socket: &Socket) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(UNSENT_MAX)
 }
 
 /// What a worker takes connections from.
@@ -433,13 +443,15 @@ mod tests {
     }
 
     #[test]
-    fn an_accepted_connection_sends_at_once_without_being_told_to() {
+    fn an_accepted_connection_sends_at_once_and_keeps_little_without_being_told_to() {
         let bound = Bound::new(&Bind::Ip("127.0.0.1:0".parse().unwrap()), 1).unwrap();
         let Bind::Ip(address) = bound.address().unwrap() else { panic!("not an address") };
         let own = bound.for_worker(0, 1).unwrap().pop().unwrap();
         let WorkerSocket::Tcp(listener) = own else { panic!("not TCP") };
         let _client = std::net::TcpStream::connect(address).unwrap();
-        assert!(listener.accept().unwrap().0.nodelay().unwrap());
+        let accepted = Socket::from(listener.accept().unwrap().0);
+        assert!(accepted.tcp_nodelay().unwrap());
+        assert_eq!(accepted.tcp_notsent_lowat().unwrap(), UNSENT_MAX);
     }
 
     #[test]

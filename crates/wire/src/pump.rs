@@ -7,7 +7,7 @@ use crate::h1::Decoder;
 use crate::h1::encode::{self, Framing};
 use crate::h2::{H2Stream, Last};
 use crate::socket::Stream;
-use crate::splice::{Pipe, Pipes};
+use crate::splice::{Pipe, Pipes, UNHINDERED_BYTES};
 use gatehouse_core::message::{BodyLength, Fields};
 use std::io::{self, IoSlice};
 use std::ops::Range;
@@ -90,6 +90,8 @@ pub struct Pump {
     payload_max: u64,
     progress: u64,
     source: u64,
+    /// What `source` was when the sink was last waited for.
+    hindered: u64,
     /// What was taken of the body so far, while it is kept.
     kept: Vec<u8>,
     keeps: bool,
@@ -112,6 +114,7 @@ impl Default for Pump {
             payload_max: u64::MAX,
             progress: 0,
             source: 0,
+            hindered: 0,
             kept: Vec::new(),
             keeps: false,
             web: None,
@@ -139,6 +142,7 @@ impl Pump {
         self.payload_max = payload_max.unwrap_or(u64::MAX);
         self.progress = 0;
         self.source = 0;
+        self.hindered = 0;
         self.keeps = false;
         self.kept.clear();
         self.web = None;
@@ -224,6 +228,31 @@ impl Pump {
     /// # Errors
     /// [`PumpError`]; what was written so far stays written.
     pub fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut Stream,
+        inbox: &mut Inbox,
+        sink: &mut Stream,
+        pipes: Option<&Pipes>,
+    ) -> Poll<Result<(), PumpError>> {
+        let polled = self.poll_moving(cx, source, inbox, sink, pipes);
+        match polled {
+            Poll::Ready(Ok(())) if self.hindered == 0 => source.note_unhindered(self.source),
+            Poll::Ready(_) => {}
+            Poll::Pending if self.waits() == Waits::Sink => {
+                self.hindered = self.source;
+                inbox.note_hindered();
+            }
+            Poll::Pending => {
+                if self.source - self.hindered >= UNHINDERED_BYTES {
+                    source.widen();
+                }
+            }
+        }
+        polled
+    }
+
+    fn poll_moving(
         &mut self,
         cx: &mut Context<'_>,
         source: &mut Stream,

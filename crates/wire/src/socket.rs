@@ -3,7 +3,9 @@
 use crate::driver::Registration;
 use crate::h2::{H2Stream, Last};
 use crate::ready::{Direction, Trigger};
+use crate::splice::UNHINDERED_BYTES;
 use crate::tls::{Facts, TlsStream};
+use crate::window;
 use gatehouse_core::message::BodyLength;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, Shutdown, recv, shutdown};
@@ -71,6 +73,7 @@ impl Stream {
     ///
     /// # Errors
     /// None of a socket's.
+    #[inline]
     pub fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Stream::Tcp(socket) | Stream::Unix(socket) => {
@@ -90,12 +93,27 @@ impl Stream {
     /// What the socket says.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
         match self {
-            Stream::Tcp(socket) | Stream::Unix(socket) => socket.poll_read(cx, room),
+            Stream::Tcp(socket) | Stream::Unix(socket) => socket.poll_read(cx, room, Asked::Not),
             Stream::Tls(stream) => stream.poll_read(cx, room),
             Stream::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
             Stream::H2(stream) => stream.poll_read(cx, room),
             #[cfg(feature = "memory")]
             Stream::Memory(stream) => stream.poll_read(cx, room),
+        }
+    }
+
+    /// The same, right after [`Stream::poll_read_ready`] was ready: a socket is not asked again.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub fn poll_read_told(
+        &mut self,
+        cx: &mut Context<'_>,
+        room: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Stream::Tcp(socket) | Stream::Unix(socket) => socket.poll_read(cx, room, Asked::Ready),
+            _ => self.poll_read(cx, room),
         }
     }
 
@@ -243,6 +261,52 @@ impl Stream {
         }
     }
 
+    /// Lets the kernel keep as much of what comes as it finds useful, where that was bounded: this
+    /// end is waited for by one that takes all it is given.
+    pub fn widen(&mut self) {
+        match self {
+            Stream::Tcp(socket) if socket.narrow_for > 0 => {
+                socket.narrow_for = 0;
+                // Without it the connection stays as it is, which is slower and not wrong.
+                let _ = window::widen(socket.descriptor.as_fd());
+            }
+            Stream::Tls(stream) => stream.widen(),
+            Stream::Tcp(_) | Stream::Unix(_) | Stream::H2(_) | Stream::Gone => {}
+            #[cfg(feature = "memory")]
+            Stream::Memory(_) => {}
+        }
+    }
+
+    /// Whether the kernel keeps little of what comes, as nothing has [widened](Stream::widen) it.
+    pub fn is_narrow(&self) -> bool {
+        match self {
+            Stream::Tcp(socket) => socket.narrow_for > 0,
+            Stream::Tls(stream) => stream.is_narrow(),
+            Stream::Unix(_) | Stream::H2(_) | Stream::Gone => false,
+            #[cfg(feature = "memory")]
+            Stream::Memory(_) => false,
+        }
+    }
+
+    /// A message of so many bytes has passed, and its sink was never waited for. After enough of
+    /// them it is [widened](Stream::widen).
+    pub fn note_unhindered(&mut self, bytes: u64) {
+        match self {
+            Stream::Tcp(socket) if socket.narrow_for > 0 => {
+                let left = u64::from(socket.narrow_for).saturating_sub(bytes) as u32;
+                if left == 0 {
+                    self.widen();
+                } else {
+                    socket.narrow_for = left;
+                }
+            }
+            Stream::Tls(stream) => stream.note_unhindered(bytes),
+            Stream::Tcp(_) | Stream::Unix(_) | Stream::H2(_) | Stream::Gone => {}
+            #[cfg(feature = "memory")]
+            Stream::Memory(_) => {}
+        }
+    }
+
     /// Makes the close that follows a reset, so that the peer cannot take what it has for whole.
     pub fn reset_on_close(&mut self) {
         match self {
@@ -337,18 +401,28 @@ fn probe_socket(socket: BorrowedFd<'_>) -> Probe {
     }
 }
 
+/// Whether a socket was asked if it is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Ready,
+    Not,
+}
+
 /// A connected socket that never blocks.
 #[derive(Debug)]
 pub struct Connected {
     descriptor: OwnedFd,
     registration: Registration,
+    /// Bytes that have to pass before it may keep more than [`window::UNREAD_MAX`] of what is not
+    /// read; 0 where it may.
+    narrow_for: u32,
 }
 
 impl Connected {
     /// Registers a connected socket that does not block with this thread's driver.
     pub(crate) fn new(descriptor: OwnedFd) -> io::Result<Connected> {
         let registration = Registration::new(descriptor.as_fd(), Trigger::Edge)?;
-        Ok(Connected { descriptor, registration })
+        Ok(Connected { descriptor, registration, narrow_for: 0 })
     }
 
     fn poll_with<T>(
@@ -369,9 +443,18 @@ impl Connected {
         }
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+    #[inline]
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        room: &mut [u8],
+        mut asked: Asked,
+    ) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.registration.poll_ready(cx, Direction::Read));
+            if asked == Asked::Not {
+                ready!(self.registration.poll_ready(cx, Direction::Read));
+            }
+            asked = Asked::Not;
             match recv(&self.descriptor, &mut *room, RecvFlags::empty()) {
                 Ok((count, _)) => {
                     // Less than asked for was all there was: the next event is a new one.
@@ -417,7 +500,10 @@ pub async fn dial_tcp(address: SocketAddr) -> io::Result<Stream> {
     let kind = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
-    connect(socket, &address.into()).await.map(Stream::Tcp)
+    let is_narrow = window::narrow(&socket);
+    let mut connected = connect(socket, &address.into()).await?;
+    connected.narrow_for = if is_narrow { UNHINDERED_BYTES as u32 } else { 0 };
+    Ok(Stream::Tcp(connected))
 }
 
 /// Opens a connection to a UNIX socket.

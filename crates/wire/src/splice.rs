@@ -18,6 +18,11 @@ pub const PIPE_BYTES: usize = 1024 * 1024;
 /// this many times [`PIPE_BYTES`]. Whoever finds none left copies.
 pub const PIPES_MAX: usize = 16;
 
+/// After so many bytes for which their sink was not waited, a source may send ahead as far as it
+/// likes ([`Stream::widen`]). More than goes to a client that reads nothing: what the kernels of
+/// both sides keep of it.
+pub const UNHINDERED_BYTES: u64 = 512 * 1024;
+
 /// A pipe and what is in it.
 #[derive(Debug)]
 pub struct Pipe {

@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "this is the file for it; every block says why it is sound")]
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, PoisonError};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -32,6 +32,38 @@ pub fn trim_memory() {
     unsafe {
         libc::malloc_trim(0);
     }
+}
+
+/// Has the kernel choose again how much a socket may receive before it is read, where that was set
+/// (`SO_BUF_LOCK`, Linux 5.15).
+///
+/// # Errors
+/// `ENOPROTOOPT` where the kernel does not know how.
+pub(crate) fn unlock_receive_buffer(socket: BorrowedFd<'_>) -> io::Result<()> {
+    const SO_BUF_LOCK: libc::c_int = 72;
+    set(socket, libc::SOL_SOCKET, SO_BUF_LOCK, 0)
+}
+
+/// Bounds the window that a socket offers to its peer.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn clamp_window(socket: BorrowedFd<'_>, bytes: i32) -> io::Result<()> {
+    set(socket, libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP, bytes)
+}
+
+fn set(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    let bytes = size_of_val(&value) as libc::socklen_t;
+    let (number, from) = (socket.as_raw_fd(), (&raw const value).cast());
+    // SAFETY: `from` points to `bytes` bytes that live to the end of the call, which reads them and
+    // keeps nothing; the descriptor is open for as long as it is borrowed.
+    let done = unsafe { libc::setsockopt(number, level, option, from, bytes) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Has the tokio runtime of this thread tell when a descriptor is readable.

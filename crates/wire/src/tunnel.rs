@@ -3,7 +3,7 @@
 use crate::buffer::{Inbox, SMALL_BYTES};
 use crate::pump::poll_write_all;
 use crate::socket::Stream;
-use crate::splice::{PIPE_BYTES, Pipe, Pipes};
+use crate::splice::{PIPE_BYTES, Pipe, Pipes, UNHINDERED_BYTES};
 use std::task::{Context, Poll, ready};
 
 /// Bytes one direction may move before everything else has its turn.
@@ -114,6 +114,8 @@ struct Flow {
     /// Whether the sink may still hold some of what it took.
     unflushed: bool,
     carried: u64,
+    /// What `carried` was when the sink was last waited for.
+    hindered: u64,
     /// Whether much comes at once, so that the kernel had better move it by itself.
     bulk: bool,
     pipe: Option<Pipe>,
@@ -142,7 +144,11 @@ impl Flow {
             if let Some(ended) = self.ended {
                 return Poll::Ready(ended);
             }
-            match ready!(self.step(cx, pipes, source, sink)) {
+            let Poll::Ready(moved) = self.step(cx, pipes, source, sink) else {
+                self.note_wait(source);
+                return Poll::Pending;
+            };
+            match moved {
                 Moved::Out(count) => {
                     self.carried += count as u64;
                     left = left.saturating_sub(count);
@@ -157,6 +163,17 @@ impl Flow {
                     self.pipe.take().into_iter().for_each(|pipe| pipes.give(pipe));
                 }
             }
+        }
+    }
+
+    /// Remembers whom it waits for now. A source that is waited for while the sink takes all it is
+    /// given may send ahead.
+    fn note_wait(&mut self, source: &mut End<'_>) {
+        let moving = self.pipe.as_ref().is_some_and(|pipe| pipe.held() > 0);
+        if moving || self.unflushed || !source.inbox.is_empty() {
+            self.hindered = self.carried;
+        } else if self.carried - self.hindered >= UNHINDERED_BYTES {
+            source.stream.widen();
         }
     }
 

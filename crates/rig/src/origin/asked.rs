@@ -91,7 +91,8 @@ fn temper([status, work, slots]: [u64; 3]) -> Option<Temper> {
         _ => return None,
     };
     let slots = u32::try_from(slots).ok()?;
-    Some(Temper { status, work: Duration::from_millis(work), slots })
+    let work = Duration::from_millis(work);
+    Some(Temper { status, work, slots, ..Temper::default() })
 }
 
 /// Exactly so many numbers between slashes.
@@ -139,7 +140,12 @@ mod tests {
         let delay = Delay { usual: 2, slow: 30, every: 10 };
         assert_eq!(parse("/delay/2/30/10"), Asked::Delay(delay));
         assert_eq!(parse("/stall/500/7"), Asked::Stall(Stall { pause: 500, at: 7 }));
-        let temper = Temper { status: Some(500), work: Duration::from_millis(2), slots: 3 };
+        let temper = Temper {
+            status: Some(500),
+            work: Duration::from_millis(2),
+            slots: 3,
+            ..Temper::default()
+        };
         assert_eq!(parse("/temper/500/2/3"), Asked::Temper(temper));
         assert_eq!(parse("/temper/0/0/0"), Asked::Temper(Temper::default()));
     }

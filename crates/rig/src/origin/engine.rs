@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use super::Counts;
 use super::connection::{Connection, Progress};
 use super::temper::{Desk, Temper};
+use rustix::net::sockopt::set_socket_send_buffer_size;
+
 use crate::poller::{Events, Poller, Ready, Waker};
 use crate::slab::Slab;
 use crate::socket;
@@ -78,6 +80,10 @@ impl Engine {
     ) -> io::Result<Self> {
         let poller = Poller::new()?;
         let (listener, _) = socket::listen(address)?;
+        if temper.unread > 0 {
+            // Accepted sockets inherit it; the kernel doubles it, for what it needs itself.
+            set_socket_send_buffer_size(&listener, temper.unread / 2)?;
+        }
         poller.watch_listener(&listener, LISTENER)?;
         let scratch = vec![0; READ_BYTES].into_boxed_slice();
         let (name, now) = (name.to_owned(), Instant::now());

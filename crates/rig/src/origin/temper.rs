@@ -14,6 +14,9 @@ pub struct Temper {
     /// Requests it works on at once; the others wait in the order they came, for as long as that
     /// takes, and are worked on even where nobody waits for them any more. 0 is no limit.
     pub slots: u32,
+    /// Bytes of answers, the kernel's own share included, that are kept for each connection whose
+    /// other end reads nothing; 0 is as many as the kernel likes. Read when it starts.
+    pub unread: usize,
 }
 
 /// When an origin is done with what it has been asked.
@@ -63,7 +66,7 @@ mod tests {
     #[test]
     fn requests_beyond_the_slots_wait_in_turn() {
         let work = Duration::from_millis(10);
-        let mut desk = Desk::new(Temper { work, slots: 2, status: None });
+        let mut desk = Desk::new(Temper { work, slots: 2, ..Temper::default() });
         let now = Instant::now();
         let done: Vec<Duration> =
             (0..5).filter_map(|_| desk.done(now)).map(|done| done - now).collect();

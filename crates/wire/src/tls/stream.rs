@@ -244,6 +244,21 @@ impl TlsStream {
         self.socket.reset_on_close();
     }
 
+    /// See [`Stream::widen`].
+    pub fn widen(&mut self) {
+        self.socket.widen();
+    }
+
+    /// See [`Stream::is_narrow`].
+    pub fn is_narrow(&self) -> bool {
+        self.socket.is_narrow()
+    }
+
+    /// See [`Stream::note_unhindered`].
+    pub fn note_unhindered(&mut self, bytes: u64) {
+        self.socket.note_unhindered(bytes);
+    }
+
     /// See [`Stream::park`]. One that has something to send still is not left alone.
     pub fn park(&mut self, number: u32) -> Poll<()> {
         let read = !self.has_plain() && self.reading == Reading::Open && self.input.is_empty();

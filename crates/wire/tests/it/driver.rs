@@ -5,9 +5,11 @@ use gatehouse_wire::driver::{self, Wait};
 use gatehouse_wire::net::Bound;
 use gatehouse_wire::timer::{Timer, now};
 use gatehouse_wire::{Listener, Net, Stream};
+use rustix::net::sockopt;
 use std::future::Future;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::BorrowedFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -231,4 +233,55 @@ fn a_bell_ends_the_wait_from_another_thread() {
     });
     driver::turn(Wait::Yes).unwrap();
     rung.join().unwrap();
+}
+
+/// Reads so many bytes, and says how many the kernel would keep of what is not read.
+fn read_on(stream: &mut Stream, bytes: usize) -> usize {
+    let (mut room, mut left) = (vec![0; 64 * 1024], bytes);
+    while left > 0 {
+        let count = wait(|cx| stream.poll_read(cx, &mut room)).unwrap();
+        assert!(count > 0, "{left} bytes are missing");
+        left = left.saturating_sub(count);
+    }
+    // Room is asked for where there is some, so that this waits for nothing.
+    let size = |socket: BorrowedFd<'_>| Ok(sockopt::socket_recv_buffer_size(socket)?);
+    wait(|cx| stream.poll_write_with(cx, size)).unwrap()
+}
+
+#[test]
+fn an_endpoint_may_send_ahead_without_a_narrow_bound_only_once_it_is_widened() {
+    const NARROW: usize = 128 * 1024;
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = Address::Ip(server.local_addr().unwrap());
+    let sender = std::thread::spawn(move || {
+        let (mut peer, _) = server.accept().unwrap();
+        let some = vec![b'x'; 256 * 1024];
+        while peer.write_all(&some).is_ok() {}
+    });
+    let mut dialling = pin!(Net::System.dial(&address));
+    let mut stream = wait(|cx| dialling.as_mut().poll(cx)).unwrap();
+    // By itself it would have grown by then.
+    assert_eq!(read_on(&mut stream, 64 << 20), NARROW);
+    stream.widen();
+    // The kernel doubles what it is told, and the least it allows by default is 208 KiB.
+    let widened = read_on(&mut stream, 64 << 20);
+    assert!(widened >= 3 * NARROW, "{widened}");
+    drop(stream);
+    sender.join().unwrap();
+}
+
+#[test]
+fn messages_that_nobody_waited_for_widen_their_connection_together() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = Address::Ip(server.local_addr().unwrap());
+    let mut dialling = pin!(Net::System.dial(&address));
+    let mut stream = wait(|cx| dialling.as_mut().poll(cx)).unwrap();
+    let (mut peer, _) = server.accept().unwrap();
+    peer.write_all(b"some").unwrap();
+    let narrow = read_on(&mut stream, 4);
+    for (bytes, widens) in [(0, false), (500 * 1024, false), (12 * 1024, true), (1, true)] {
+        stream.note_unhindered(bytes);
+        peer.write_all(b"some").unwrap();
+        assert_eq!(read_on(&mut stream, 4) > narrow, widens, "{bytes}");
+    }
 }
