@@ -40,6 +40,8 @@ struct Driver {
     timers: RefCell<Timers>,
     events: RefCell<Vec<epoll::Event>>,
     turns: Cell<u32>,
+    /// What the kernel had by then has been told.
+    told_until: Cell<Moment>,
     /// Reads and writes left to the task that runs.
     allowance: Cell<u32>,
     /// Sockets that were parked and have become readable, by the numbers they were parked under.
@@ -58,6 +60,7 @@ impl Driver {
             timers: RefCell::new(Timers::new()),
             events: RefCell::new(Vec::new()),
             turns: Cell::new(0),
+            told_until: Cell::new(Moment::from_nanos(0)),
             allowance: Cell::new(u32::MAX),
             woken: RefCell::new(Vec::new()),
             porter: RefCell::new(None),
@@ -159,21 +162,29 @@ impl Registration {
     }
 
     /// Ready once there is something to do in this direction, as far as is known.
+    #[inline]
     pub fn poll_ready(&self, cx: &mut Context<'_>, direction: Direction) -> Poll<()> {
-        DRIVER.with(|driver| {
+        let known = DRIVER.with(|driver| {
+            if !driver.slots.borrow_mut().at(self.slot).ready.meets(direction.mask()) {
+                return false;
+            }
             let allowance = driver.allowance.get();
+            if allowance > 0 && allowance != u32::MAX {
+                driver.allowance.set(allowance - 1);
+            }
+            allowance > 0
+        });
+        if known { Poll::Ready(()) } else { self.wait(cx, direction) }
+    }
+
+    /// Has the task told of what comes in this direction. Where it has no allowance left, whoever
+    /// gave it runs it again.
+    fn wait(&self, cx: &mut Context<'_>, direction: Direction) -> Poll<()> {
+        DRIVER.with(|driver| {
             let mut slots = driver.slots.borrow_mut();
             let slot = slots.at(self.slot);
             if slot.ready.meets(direction.mask()) {
-                // Without an allowance left the task goes to the end of the queue; whoever gave
-                // it sees to that.
-                if allowance == 0 {
-                    return Poll::Pending;
-                }
-                if allowance != u32::MAX {
-                    driver.allowance.set(allowance - 1);
-                }
-                return Poll::Ready(());
+                return Poll::Pending;
             }
             let waiter = match direction {
                 Direction::Read => &mut slot.reader,
@@ -279,6 +290,11 @@ pub(crate) fn is_sooner() {
 /// Counts the turns of this thread's driver.
 pub(crate) fn turns() -> u32 {
     DRIVER.with(|driver| driver.turns.get())
+}
+
+/// All that the kernel had by this moment has been told. It moves on where a deadline is due.
+pub(crate) fn told_until() -> Moment {
+    DRIVER.with(|driver| driver.told_until.get())
 }
 
 /// Says that what was parked under this number has something to read.
@@ -435,6 +451,7 @@ impl Driver {
                 break;
             }
         }
+        self.told_until.set(now);
         self.timers.borrow_mut().fire(now, TIMERS_MAX);
         Ok(())
     }

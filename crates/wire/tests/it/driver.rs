@@ -98,6 +98,25 @@ fn a_dialled_stream_carries_bytes_both_ways() {
 }
 
 #[test]
+fn what_waits_in_the_kernel_is_told_before_a_deadline_that_passed_unarmed() {
+    let (mut stream, mut client) = connected();
+    client.write_all(b"first").unwrap();
+    assert_eq!(read(&mut stream, 100), b"first");
+    let (count, waker) = Count::new();
+    let mut cx = Context::from_waker(&waker);
+    let (mut timer, mut room) = (Timer::default(), [0; 100]);
+    assert!(stream.poll_read(&mut cx, &mut room).is_pending());
+    // As if the process was stopped here, after it asked what came and before it asked for the time.
+    client.write_all(b"second").unwrap();
+    let deadline = now();
+    assert!(timer.poll_until(&mut cx, deadline).is_pending());
+    driver::turn(Wait::Yes).unwrap();
+    assert!(count.woken() > 0);
+    assert!(matches!(stream.poll_read(&mut cx, &mut room), Poll::Ready(Ok(6))));
+    assert!(timer.poll_until(&mut cx, deadline).is_ready());
+}
+
+#[test]
 fn nobody_to_dial_is_told() {
     let (bound, listener, address) = listening();
     drop((bound, listener));
