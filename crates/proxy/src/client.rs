@@ -303,15 +303,14 @@ impl Client {
         if self.io.half_closed {
             return false;
         }
-        let deadline = self.silent_until();
-        let (io, timer, door) = (&mut self.io, &mut self.timer, &self.door);
-        let mut told = None;
-        poll_fn(|cx| match io.inbox.poll_fill(cx, &mut io.stream) {
+        let (mut told, mut deadline) = (None, None);
+        poll_fn(|cx| match self.io.inbox.poll_fill(cx, &mut self.io.stream) {
             Poll::Ready(read) => Poll::Ready(read.is_ok_and(|count| count > 0)),
-            Poll::Pending if door.is_closed() => Poll::Ready(false),
+            Poll::Pending if self.door.is_closed() => Poll::Ready(false),
             Poll::Pending => {
                 told.get_or_insert_with(|| worker.tell_of_drain(cx.waker()));
-                timer.poll_until(cx, deadline).map(|()| false)
+                let deadline = *deadline.get_or_insert_with(|| self.silent_until());
+                self.timer.poll_until(cx, deadline).map(|()| false)
             }
         })
         .await

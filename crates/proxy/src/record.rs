@@ -9,6 +9,7 @@ use crate::trace::Trace;
 use crate::worker::{Desk, Worker};
 use gatehouse_core::failure::{Failure, Kind, Side};
 use gatehouse_core::message::RequestHead;
+use gatehouse_core::moment::Moment;
 use gatehouse_core::plan::LogFormat;
 use gatehouse_wire::h1::salvage;
 use gatehouse_wire::timer::now;
@@ -34,9 +35,11 @@ impl<'a> Running<'a> {
     /// Counts it out and writes its line.
     pub fn record(&mut self) {
         self.recorded = true;
-        exchange(self.worker, self.client, &self.desk.heads.request, &self.trace);
+        let ended = self.trace.ended.unwrap_or_else(now);
+        exchange(self.worker, self.client, &self.desk.heads.request, &self.trace, ended);
         self.worker.meters.in_flight.sub(1);
         self.client.served += 1;
+        self.client.since = ended;
     }
 }
 
@@ -65,9 +68,12 @@ impl Drop for Running<'_> {
 }
 
 /// Counts an exchange and writes its line.
-fn exchange(worker: &Worker, client: &Client, head: &RequestHead, trace: &Trace) {
-    let ended = trace.ended.unwrap_or_else(now);
-    let view = trace.view.clone().unwrap_or_else(|| worker.view());
+fn exchange(worker: &Worker, client: &Client, head: &RequestHead, trace: &Trace, ended: Moment) {
+    let mut latest = None;
+    let view = match &trace.view {
+        Some(view) => view,
+        None => latest.insert(worker.view()),
+    };
     let meter = view.meter(&worker.meters, trace.route);
     meter.classes[usize::from(trace.status / 100).min(5)].add(1);
     meter.latency.observe(ended.micros_since(trace.started));

@@ -7,7 +7,7 @@ use crate::handshake::handshake;
 use crate::respond::After;
 use crate::streams::{self, Spoken};
 use crate::worker::Worker;
-use gatehouse_wire::timer::{Timer, now};
+use gatehouse_wire::timer::Timer;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -113,7 +113,7 @@ async fn stay(worker: &Rc<Worker>, client: &mut Client) -> Left {
             }
         }
         match exchange(worker, client).await {
-            After::Keep => client.since = now(),
+            After::Keep => {}
             After::Close => return Left::Over,
             After::Linger => {
                 client.linger().await;

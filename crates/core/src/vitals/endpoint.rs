@@ -25,7 +25,22 @@ pub struct EndpointVitals {
 }
 
 /// After this long without an observation a latency average has decayed to about a third.
-const EWMA_DECAY: Duration = Duration::from_secs(10);
+const EWMA_DECAY_NANOS: f64 = 10e9;
+
+/// For less than this an average is taken as it stands.
+const STEADY_NANOS: u64 = 100_000_000;
+
+/// What is left of an average after so long. Between two answers that is most often too little for
+/// the exponential to differ from the begin of its series.
+fn left_after(nanos: u64) -> f64 {
+    let spans = nanos as f64 / EWMA_DECAY_NANOS;
+    if spans < 1.0 / 256.0 { 1.0 - spans + spans * spans / 2.0 } else { (-spans).exp() }
+}
+
+/// As [`Duration::as_nanos`], without a number of 128 bits in between.
+fn nanos_of(wait: Duration) -> f64 {
+    wait.as_secs() as f64 * 1e9 + f64::from(wait.subsec_nanos())
+}
 
 impl EndpointVitals {
     /// Requests in flight at this moment, over all workers.
@@ -140,13 +155,12 @@ impl EndpointVitals {
     /// lower one moves the average by the time that has passed (Finagle's Peak EWMA). Two workers
     /// may lose one observation to each other; the average stays one of theirs.
     pub fn observe(&self, latency: Duration, now: Moment) {
-        let seen = latency.as_nanos() as f64;
+        let seen = nanos_of(latency);
         let average = f64::from_bits(self.ewma.load(Relaxed));
-        let since = now.since(Moment::from_nanos(self.ewma_at.load(Relaxed)));
         let next = if seen > average {
             seen
         } else {
-            let kept = (-since.as_secs_f64() / EWMA_DECAY.as_secs_f64()).exp();
+            let kept = left_after(now.nanos().saturating_sub(self.ewma_at.load(Relaxed)));
             average * kept + seen * (1.0 - kept)
         };
         self.ewma.store(next.to_bits(), Relaxed);
@@ -155,7 +169,7 @@ impl EndpointVitals {
 
     /// Takes in that an answer was not there yet after so long. Says nothing of one that is usual.
     pub fn observe_at_least(&self, waited: Duration, now: Moment) {
-        if waited.as_nanos() as f64 > self.latency_nanos(now) {
+        if nanos_of(waited) > self.latency_nanos(now) {
             self.observe(waited, now);
         }
     }
@@ -163,11 +177,8 @@ impl EndpointVitals {
     /// The latency average in nanoseconds, decayed to `now`; 0 where nothing was observed.
     pub fn latency_nanos(&self, now: Moment) -> f64 {
         let average = f64::from_bits(self.ewma.load(Relaxed));
-        let since = now.since(Moment::from_nanos(self.ewma_at.load(Relaxed)));
-        if since < Duration::from_millis(100) {
-            return average;
-        }
-        average * (-since.as_secs_f64() / EWMA_DECAY.as_secs_f64()).exp()
+        let since = now.nanos().saturating_sub(self.ewma_at.load(Relaxed));
+        if since < STEADY_NANOS { average } else { average * left_after(since) }
     }
 }
 
