@@ -1,18 +1,20 @@
 //! A configuration that stands in a registry: `run -c etcd://HOST:PORT/KEY`. It is fetched at the
 //! start and followed from then on; a change is read and judged like that of a file. A registry
-//! that is away changes nothing.
+//! that is away changes nothing, and does not stop a start where the last good one is kept.
 
+mod kept;
 pub(crate) mod zookeeper;
 
 use crate::client::{in_time, pause};
 use crate::config::{
-    Env, EtcdSpec, Loaded, Login, NodeUrl, ProcessEnv, RegistryTls, Secret, load_found,
-    registry_server,
+    Env, EtcdSpec, Loaded, Login, NodeUrl, ProcessEnv, RegistryTls, Secret, Verdict, load_found,
+    registry_server, state_folder,
 };
 use crate::discovery::etcd::{About, Followed, News, Put, Trouble, Watch, put};
 use crate::steer::orders::{Cause, Mailbox, Order};
 use crate::steer::watch::{LastRead, WatchedRead, fingerprint};
 use gatehouse_proxy::gate::block_on;
+use kept::Kept;
 use std::future::Future;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,6 +36,7 @@ pub struct Remote {
     name: Arc<str>,
     place: Result<Place, String>,
     newest: Arc<Mutex<Option<Standing>>>,
+    kept: Option<Arc<Kept>>,
 }
 
 /// Which registry, and where in it.
@@ -64,25 +67,50 @@ impl Remote {
             ("zk" | "zks", _) => NodeUrl::parse(name, env).map(Place::ZooKeeper),
             _ => return None,
         };
-        Some(Remote { name: shown(name).into(), place, newest: Arc::default() })
+        Some(Remote { name: shown(name).into(), place, newest: Arc::default(), kept: None })
     }
 
-    /// The configuration: the newest that is known, which is fetched where none is.
+    /// Keeps the newest good one in the service's state folder, where it has one, for a start while
+    /// the registry is away.
+    pub fn keeping(self, env: &dyn Env) -> Remote {
+        let folder = state_folder(env).map(|state| Path::new(&state).join("configuration"));
+        Remote { kept: folder.map(|folder| Arc::new(Kept::new(folder))), ..self }
+    }
+
+    /// The configuration: the newest that is known. Where none is, and none can be fetched, it is
+    /// the last good one that was kept.
     pub fn load(&self) -> Loaded {
-        let known = self.lock().clone();
-        let standing = match (known, &self.place) {
-            (Some(known), _) => known,
-            (None, Err(why)) => Err(why.clone()),
-            (None, Ok(place)) => {
-                let fetched = fetched(place.fetch());
-                if fetched.is_ok() {
-                    *self.lock() = Some(fetched.clone());
+        let why = match self.newest() {
+            Ok((text, _)) => {
+                let loaded = load_found(&self.name, Ok(&text), &ProcessEnv);
+                if let (Verdict::Fine, Some(kept)) = (loaded.verdict(), &self.kept) {
+                    kept.put(&self.name, &text);
                 }
-                fetched
+                return loaded;
             }
+            Err(why) => why,
         };
-        let text = standing.as_ref().map(|(text, _)| &**text).map_err(|why| &**why);
-        load_found(&self.name, text, &ProcessEnv)
+        let kept = self.kept.as_ref().filter(|_| self.lock().is_none());
+        let Some(text) = kept.and_then(|kept| kept.get(&self.name)) else {
+            return load_found(&self.name, Err(&why), &ProcessEnv);
+        };
+        eprintln!(
+            "warn: {}: {why}; the last good configuration is used until there is one",
+            self.name
+        );
+        load_found(&self.name, Ok(&text), &ProcessEnv)
+    }
+
+    /// What stands there as far as is known; it is fetched where nothing is.
+    fn newest(&self) -> Standing {
+        if let Some(known) = &*self.lock() {
+            return known.clone();
+        }
+        let fetched = fetched(self.place.as_ref().map_err(String::clone)?.fetch());
+        if fetched.is_ok() {
+            *self.lock() = Some(fetched.clone());
+        }
+        fetched
     }
 
     /// Puts a text there, where what stands there is of this version (0 is nothing), or else of

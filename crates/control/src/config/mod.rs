@@ -36,7 +36,7 @@ pub use env::{Env, ProcessEnv};
 pub use json::Json;
 pub use layout::{NotToml, layout};
 pub use lower::{AccessTo, Expect, Expected};
-pub(crate) use lower::{endpoint_address, registry_server};
+pub(crate) use lower::{endpoint_address, registry_server, state_folder};
 pub use node_url::NodeUrl;
 pub use probe::{
     About, Answer, Carried, Choice, Forwarded, ListenerWhy, Outcome, Question, QuestionFault,

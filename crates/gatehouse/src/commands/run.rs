@@ -15,6 +15,7 @@ use std::process::ExitCode;
 pub(crate) fn run(args: &RunArgs) -> ExitCode {
     let path = args.file.config.clone();
     if let Some(remote) = Remote::of(&path, &ProcessEnv) {
+        let remote = remote.keeping(&ProcessEnv);
         let loaded = remote.load();
         let file = ConfigFile::remote(path, &loaded, remote);
         return serve(loaded, Some(file), args.pid_file.as_deref());

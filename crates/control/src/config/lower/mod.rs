@@ -155,7 +155,7 @@ pub(crate) fn lower(
 
 /// The folder that systemd has made for the gateway's state (systemd.exec(5)), the first of
 /// several.
-fn state_folder(env: &dyn Env) -> Option<String> {
+pub(crate) fn state_folder(env: &dyn Env) -> Option<String> {
     let folders = env.var("STATE_DIRECTORY")?;
     let first = folders.split(':').next().unwrap_or_default();
     first.starts_with('/').then(|| first.to_owned())

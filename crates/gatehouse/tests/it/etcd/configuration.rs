@@ -74,6 +74,36 @@ fn an_etcd_that_is_away_changes_nothing_and_is_followed_once_it_is_back() {
 }
 
 #[test]
+fn a_start_while_etcd_is_away_takes_the_last_good_configuration() {
+    let folder = Folder::new();
+    let state = folder.0.join("state").to_str().expect("a path").to_owned();
+    let launch = |url: &str| launch(url).variable("STATE_DIRECTORY", &state);
+    let etcd = Etcd::start(&folder.0);
+    etcd.put(KEY, &says("one"));
+    let (port, url) = (etcd.port(), url(&etcd));
+    let gateway = launch(&url).start();
+    etcd.put(KEY, &says("two"));
+    await_answer(&gateway, "two");
+    etcd.put(KEY, "[listeners.web\n");
+    gateway.expect_error_line("error: the reload failed and has changed nothing:");
+    drop(gateway);
+    etcd.kill();
+    let gateway = launch(&url).start();
+    gateway.expect_error_line(&format!("warn: {url}: "));
+    assert_eq!(get(gateway.listener("web"), "/").text(), "two");
+    let (code, said) = ended(launch(&(url.clone() + "/other")).spawn());
+    assert_eq!(code, Some(3), "of another key: {said}");
+    let etcd = Etcd::start_at(&folder.0, port, &[]);
+    etcd.put(KEY, &says("three"));
+    await_answer(&gateway, "three");
+    drop(gateway);
+    etcd.ask(&["del", KEY]);
+    let gateway = launch(&url).start();
+    gateway.expect_error_line("there is no such key; the last good configuration is used");
+    assert_eq!(get(gateway.listener("web"), "/").text(), "three");
+}
+
+#[test]
 fn a_start_without_a_configuration_says_why_and_ends() {
     let folder = Folder::new();
     let etcd = Etcd::start(&folder.0);
