@@ -395,6 +395,7 @@ impl Upload {
             if self.pump.waits() == Waits::Source {
                 self.starved += now.since(self.quiet_since);
             }
+            io.stream.yields(self.reads());
             self.progress = self.pump.progress();
             self.quiet_since = now;
         }

@@ -2,7 +2,8 @@
 //! name tokio.
 //!
 //! Between two rounds the thread's driver is turned once. A task that reads and writes without an
-//! end goes behind all that have less to do: they run first, and a few of the busy ones each round.
+//! end goes behind all that have less to do, and so does one that a peer feeds slowly: the others
+//! run first, and a few of those each round.
 
 use gatehouse_wire::driver::{self, Wait};
 use std::cell::{Cell, RefCell};
@@ -26,12 +27,20 @@ const ALLOWANCE: u32 = 16;
 /// waits for no more of them than these.
 const BUSY_MAX: usize = 4;
 
+/// Tasks run in a round whose peers are slow ([`gatehouse_wire::Stream::yields`]): thousands of
+/// them may send at one moment, and what has become ready meanwhile waits for no more than these.
+const LATER_MAX: usize = 64;
+
 /// No task of a worker runs.
 const NONE: u32 = u32::MAX;
 
 thread_local! {
     static HERE: Here = const {
-        Here { worker: Cell::new(0), ready: RefCell::new(VecDeque::new()) }
+        Here {
+            worker: Cell::new(0),
+            ready: RefCell::new(VecDeque::new()),
+            later: RefCell::new(VecDeque::new()),
+        }
     };
 }
 
@@ -40,6 +49,8 @@ struct Here {
     /// The number of the worker that runs on this thread now; 0 is none.
     worker: Cell<u64>,
     ready: RefCell<VecDeque<u32>>,
+    /// Those of them that go behind.
+    later: RefCell<VecDeque<u32>>,
 }
 
 /// The tasks that were woken from elsewhere.
@@ -84,7 +95,8 @@ impl Wake for Alarm {
         let here = HERE.try_with(|here| {
             let own = here.worker.get() == self.elsewhere.worker;
             if own {
-                here.ready.borrow_mut().push_back(self.task);
+                let queue = if gatehouse_wire::wakes_later() { &here.later } else { &here.ready };
+                queue.borrow_mut().push_back(self.task);
             }
             own
         });
@@ -248,6 +260,10 @@ impl Tasks {
             let Some(task) = HERE.with(|here| here.ready.borrow_mut().pop_front()) else { break };
             self.poll(task);
         }
+        for _ in 0..LATER_MAX {
+            let Some(task) = HERE.with(|here| here.later.borrow_mut().pop_front()) else { break };
+            self.poll(task);
+        }
         for _ in 0..BUSY_MAX {
             let Some(task) = self.busy.borrow_mut().pop_front() else { break };
             self.poll(task);
@@ -261,7 +277,8 @@ impl Tasks {
                     ready.push_back(task);
                 }
             }
-            !(ready.is_empty() && self.busy.borrow().is_empty())
+            let later = here.later.borrow();
+            !(ready.is_empty() && later.is_empty() && self.busy.borrow().is_empty())
         })
     }
 
@@ -339,10 +356,12 @@ impl Drop for Entered {
         HERE.with(|here| {
             here.worker.set(self.before);
             // What is ready still waits where another worker of this thread does not look.
-            let mut ready = here.ready.borrow_mut();
-            if !ready.is_empty() {
-                self.elsewhere.lock().tasks.extend(ready.drain(..));
-                self.elsewhere.any.store(true, Ordering::Release);
+            for queue in [&here.ready, &here.later] {
+                let mut queue = queue.borrow_mut();
+                if !queue.is_empty() {
+                    self.elsewhere.lock().tasks.extend(queue.drain(..));
+                    self.elsewhere.any.store(true, Ordering::Release);
+                }
             }
         });
     }
@@ -354,137 +373,4 @@ pub(crate) fn spawn_service(future: impl Future<Output = ()> + 'static) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use gatehouse_wire::timer::sleep;
-    use std::io::Write;
-    use std::time::Duration;
-
-    fn run<T: 'static>(tasks: &Tasks, main: impl Future<Output = T> + 'static) -> T {
-        tasks.run(driver::bell().unwrap(), main).unwrap()
-    }
-
-    /// Ready when it is polled for the second time; says how often it was.
-    async fn once_more(polls: Rc<Cell<u32>>) {
-        poll_fn(|_| {
-            polls.set(polls.get() + 1);
-            if polls.get() > 1 { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
-    }
-
-    #[test]
-    fn a_late_wake_of_a_task_that_has_ended_does_not_end_its_successor() {
-        let tasks = Rc::new(Tasks::default());
-        let (own, kept) = (Rc::clone(&tasks), Rc::new(RefCell::new(None)));
-        let set = Rc::clone(&kept);
-        let carried_on = run(&tasks, async move {
-            own.spawn(poll_fn(move |cx| {
-                set.replace(Some(cx.waker().clone()));
-                Poll::Ready(())
-            }));
-            own.next_round().await;
-            let late: Waker = kept.take().unwrap();
-            late.wake_by_ref();
-            own.next_round().await;
-            let polls = Rc::new(Cell::new(0));
-            own.spawn(once_more(Rc::clone(&polls)));
-            own.next_round().await;
-            late.wake_by_ref();
-            own.next_round().await;
-            polls.get()
-        });
-        assert_eq!(carried_on, 2);
-    }
-
-    #[test]
-    fn a_few_busy_tasks_run_each_round_and_the_others_first() {
-        const ROUNDS: usize = 10;
-        let tasks = Rc::new(Tasks::default());
-        let own = Rc::clone(&tasks);
-        let polls = run(&tasks, async move {
-            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            let address = listener.local_addr().unwrap();
-            let polls = Rc::new(Cell::new(0));
-            let mut peers = Vec::new();
-            for _ in 0..3 * BUSY_MAX {
-                let mut stream = gatehouse_wire::socket::dial_tcp(address).await.unwrap();
-                peers.push(listener.accept().unwrap().0);
-                peers.last_mut().unwrap().write_all(b"never read").unwrap();
-                let polls = Rc::clone(&polls);
-                own.spawn(poll_fn(move |cx| {
-                    polls.set(polls.get() + 1);
-                    while stream.poll_read_ready(cx).is_ready() {}
-                    Poll::Pending
-                }));
-            }
-            // Each has found that it has something to do.
-            sleep(Duration::from_millis(20)).await;
-            let before = polls.get();
-            for _ in 0..ROUNDS {
-                own.next_round().await;
-            }
-            polls.get() - before
-        });
-        assert!((ROUNDS..=ROUNDS * BUSY_MAX).contains(&polls), "{polls}");
-    }
-
-    #[test]
-    fn a_panic_ends_its_task_alone() {
-        let tasks = Rc::new(Tasks::default());
-        let own = Rc::clone(&tasks);
-        let polls = run(&tasks, async move {
-            own.spawn(async { panic!("one task of many") });
-            let polls = Rc::new(Cell::new(0));
-            own.spawn(poll_fn({
-                let polls = Rc::clone(&polls);
-                move |cx| {
-                    polls.set(polls.get() + 1);
-                    cx.waker().wake_by_ref();
-                    if polls.get() < 10 { Poll::Pending } else { Poll::Ready(()) }
-                }
-            }));
-            own.next_round().await;
-            polls.get()
-        });
-        assert_eq!(polls, 10);
-    }
-
-    #[test]
-    fn a_wake_from_another_thread_ends_the_wait() {
-        let tasks = Tasks::default();
-        let flag = Arc::new(AtomicBool::new(false));
-        let mut thread = None;
-        run(
-            &tasks,
-            poll_fn(move |cx| {
-                if flag.load(Ordering::Acquire) {
-                    return Poll::Ready(());
-                }
-                let (waker, flag) = (cx.waker().clone(), Arc::clone(&flag));
-                thread.get_or_insert_with(|| {
-                    std::thread::spawn(move || {
-                        flag.store(true, Ordering::Release);
-                        waker.wake();
-                    })
-                });
-                Poll::Pending
-            }),
-        );
-    }
-
-    #[test]
-    fn what_is_left_in_the_end_is_dropped_though_it_holds_the_tasks() {
-        let tasks = Rc::new(Tasks::default());
-        let own = Rc::clone(&tasks);
-        run(&tasks, async move {
-            let held = Rc::clone(&own);
-            own.spawn(async move {
-                let _held = held;
-                std::future::pending::<()>().await;
-            });
-            sleep(Duration::from_millis(1)).await;
-        });
-        assert_eq!(Rc::strong_count(&tasks), 1);
-    }
-}
+mod tests;

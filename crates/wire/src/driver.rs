@@ -5,6 +5,7 @@
 //!
 //! Never here: a future that runs, or a byte that is read.
 
+use crate::bell::{self, Bell};
 use crate::ready::{Direction, Ready, Trigger};
 use crate::timer::{self, Timers};
 use gatehouse_core::moment::Moment;
@@ -13,8 +14,7 @@ use rustix::event::{EventfdFlags, Timespec, eventfd};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// Events taken from the kernel at once.
@@ -88,6 +88,8 @@ struct Slot {
     generation: u32,
     parked: u32,
     ready: Ready,
+    /// Whether its reader goes behind the others.
+    yields: bool,
 }
 
 #[derive(Debug)]
@@ -109,6 +111,7 @@ impl Slots {
         let slot = self.at(number);
         slot.parked = NOT_PARKED;
         slot.ready = Ready::default();
+        slot.yields = false;
         number
     }
 
@@ -221,6 +224,11 @@ impl Registration {
     /// Undoes [`Registration::park`].
     pub fn unpark(&self) {
         DRIVER.with(|driver| driver.slots.borrow_mut().at(self.slot).parked = NOT_PARKED);
+    }
+
+    /// Says whether whoever waits to read from it goes behind the others ([`crate::wakes_later`]).
+    pub fn yields(&self, yields: bool) {
+        DRIVER.with(|driver| driver.slots.borrow_mut().at(self.slot).yields = yields);
     }
 
     /// Takes it for readable: the next read asks the kernel, whatever is known.
@@ -363,7 +371,9 @@ pub fn turn(wait: Wait) -> io::Result<()> {
             }
         };
         driver.turns.set(driver.turns.get().wrapping_add(1));
-        driver.take_events(limit)?;
+        if driver.take_events(limit)? == EVENTS_MAX {
+            driver.take_rest()?;
+        }
         driver.fire_timers()
     })
 }
@@ -425,7 +435,7 @@ impl Driver {
                 self.tell(std::mem::replace(&mut slot.parked, NOT_PARKED));
             } else if let Some(reader) = &slot.reader {
                 // It stays: the next wait is likely to be the same task's.
-                reader.wake_by_ref();
+                bell::wake(reader, slot.yields);
             }
         }
         if ready.meets(Ready::TO_WRITE)
@@ -433,6 +443,18 @@ impl Driver {
         {
             writer.wake_by_ref();
         }
+    }
+
+    /// Takes what the kernel has, all of it: who is to go first is known only then.
+    fn take_rest(&self) -> io::Result<()> {
+        // Each round takes what the one before has left; no socket is told of twice in between.
+        let rounds = 1 + self.slots.borrow().all.len() / EVENTS_MAX;
+        for _ in 0..rounds {
+            if self.take_events(Some(Duration::ZERO))? < EVENTS_MAX {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Fires what is due. A thread that did not run for a while, because its process was stopped or
@@ -444,13 +466,7 @@ impl Driver {
         if next > now {
             return Ok(());
         }
-        // Each round takes what the one before has left; no socket is told of twice in between.
-        let rounds = 1 + self.slots.borrow().all.len() / EVENTS_MAX;
-        for _ in 0..rounds {
-            if self.take_events(Some(Duration::ZERO))? < EVENTS_MAX {
-                break;
-            }
-        }
+        self.take_rest()?;
         self.told_until.set(now);
         self.timers.borrow_mut().fire(now, TIMERS_MAX);
         Ok(())
@@ -471,18 +487,5 @@ pub fn bell() -> io::Result<Waker> {
         epoll::add(driver.epoll()?, &descriptor, EventData::new_u64(BELL), flags)?;
         io::Result::Ok(())
     })?;
-    Ok(Waker::from(Arc::new(Bell(descriptor))))
-}
-
-struct Bell(OwnedFd);
-
-impl Wake for Bell {
-    fn wake(self: Arc<Bell>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Bell>) {
-        // It fails only where it has rung 2^64 times unheard.
-        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
-    }
+    Ok(Bell::waker(descriptor))
 }

@@ -7,8 +7,10 @@
 mod acceptor;
 pub mod announced;
 mod attend;
+mod bell;
 pub mod buffer;
 pub mod client_hello;
+mod connected;
 pub mod datagram;
 pub mod driver;
 pub mod grpc_web;
@@ -31,6 +33,7 @@ pub mod tunnel;
 mod window;
 
 pub use attend::attend;
+pub use bell::wakes_later;
 pub use buffer::{Buffers, Inbox};
 pub use net::{DialError, Listener, Net, Peer};
 pub use socket::Stream;

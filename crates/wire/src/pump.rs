@@ -243,11 +243,8 @@ impl Pump {
                 self.hindered = self.source;
                 inbox.note_hindered();
             }
-            Poll::Pending => {
-                if self.source - self.hindered >= UNHINDERED_BYTES {
-                    source.widen();
-                }
-            }
+            Poll::Pending if self.source - self.hindered < UNHINDERED_BYTES => {}
+            Poll::Pending => source.widen(),
         }
         polled
     }

@@ -1,8 +1,8 @@
 //! The streams and listening sockets of the process, as this thread's driver knows them.
 
-use crate::driver::Registration;
+use crate::connected::{Asked, connect};
 use crate::h2::{H2Stream, Last};
-use crate::ready::{Direction, Trigger};
+use crate::ready::Direction;
 use crate::splice::UNHINDERED_BYTES;
 use crate::tls::{Facts, TlsStream};
 use crate::window;
@@ -10,12 +10,13 @@ use gatehouse_core::message::BodyLength;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, Shutdown, recv, shutdown};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::task::{Context, Poll, ready};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::task::{Context, Poll};
 use std::time::Duration;
+
+pub use crate::connected::Connected;
 
 /// A connected stream: a closed set, no trait object.
 #[derive(Debug)]
@@ -277,6 +278,19 @@ impl Stream {
         }
     }
 
+    /// Says whether whoever waits to read from it is woken behind the others: one whose peer is
+    /// slower than what it sends is taken in. Many such peers that send at one moment are then no
+    /// queue that others stand in.
+    pub fn yields(&mut self, yields: bool) {
+        match self {
+            Stream::Tcp(socket) | Stream::Unix(socket) => socket.registration.yields(yields),
+            Stream::Tls(stream) => stream.yields(yields),
+            Stream::H2(_) | Stream::Gone => {}
+            #[cfg(feature = "memory")]
+            Stream::Memory(_) => {}
+        }
+    }
+
     /// Whether the kernel keeps little of what comes, as nothing has [widened](Stream::widen) it.
     pub fn is_narrow(&self) -> bool {
         match self {
@@ -401,97 +415,6 @@ fn probe_socket(socket: BorrowedFd<'_>) -> Probe {
     }
 }
 
-/// Whether a socket was asked if it is ready.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
-    Ready,
-    Not,
-}
-
-/// A connected socket that never blocks.
-#[derive(Debug)]
-pub struct Connected {
-    descriptor: OwnedFd,
-    registration: Registration,
-    /// Bytes that have to pass before it may keep more than [`window::UNREAD_MAX`] of what is not
-    /// read; 0 where it may.
-    narrow_for: u32,
-}
-
-impl Connected {
-    /// Registers a connected socket that does not block with this thread's driver.
-    pub(crate) fn new(descriptor: OwnedFd) -> io::Result<Connected> {
-        let registration = Registration::new(descriptor.as_fd(), Trigger::Edge)?;
-        Ok(Connected { descriptor, registration, narrow_for: 0 })
-    }
-
-    fn poll_with<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        direction: Direction,
-        call: &mut impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
-    ) -> Poll<io::Result<T>> {
-        loop {
-            ready!(self.registration.poll_ready(cx, direction));
-            match call(self.descriptor.as_fd()) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.registration.blocked(direction);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                called => return Poll::Ready(called),
-            }
-        }
-    }
-
-    #[inline]
-    fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        room: &mut [u8],
-        mut asked: Asked,
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            if asked == Asked::Not {
-                ready!(self.registration.poll_ready(cx, Direction::Read));
-            }
-            asked = Asked::Not;
-            match recv(&self.descriptor, &mut *room, RecvFlags::empty()) {
-                Ok((count, _)) => {
-                    // Less than asked for was all there was: the next event is a new one.
-                    if 0 < count && count < room.len() {
-                        self.registration.drained(Direction::Read);
-                    }
-                    return Poll::Ready(Ok(count));
-                }
-                Err(Errno::AGAIN) => self.registration.blocked(Direction::Read),
-                Err(Errno::INTR) => {}
-                Err(error) => return Poll::Ready(Err(error.into())),
-            }
-        }
-    }
-
-    fn poll_write(
-        &mut self,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.registration.poll_ready(cx, Direction::Write));
-            match rustix::io::writev(&self.descriptor, slices) {
-                Ok(count) => {
-                    if count < slices.iter().map(|slice| slice.len()).sum() {
-                        self.registration.drained(Direction::Write);
-                    }
-                    return Poll::Ready(Ok(count));
-                }
-                Err(Errno::AGAIN) => self.registration.blocked(Direction::Write),
-                Err(Errno::INTR) => {}
-                Err(error) => return Poll::Ready(Err(error.into())),
-            }
-        }
-    }
-}
-
 /// Opens a TCP connection with Nagle's algorithm off.
 ///
 /// # Errors
@@ -513,19 +436,4 @@ pub async fn dial_tcp(address: SocketAddr) -> io::Result<Stream> {
 pub async fn dial_unix(path: &std::path::Path) -> io::Result<Stream> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
     connect(socket, &SockAddr::unix(path)?).await.map(Stream::Unix)
-}
-
-async fn connect(socket: Socket, address: &SockAddr) -> io::Result<Connected> {
-    match socket.connect(address) {
-        Ok(()) => return Connected::new(socket.into()),
-        Err(error) if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => {}
-        Err(error) => return Err(error),
-    }
-    let connected = Connected::new(socket.into())?;
-    connected.registration.blocked(Direction::Write);
-    poll_fn(|cx| connected.registration.poll_ready(cx, Direction::Write)).await;
-    match rustix::net::sockopt::socket_error(&connected.descriptor)? {
-        Ok(()) => Ok(connected),
-        Err(error) => Err(error.into()),
-    }
 }

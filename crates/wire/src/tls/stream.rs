@@ -249,6 +249,11 @@ impl TlsStream {
         self.socket.widen();
     }
 
+    /// See [`Stream::yields`].
+    pub fn yields(&mut self, yields: bool) {
+        self.socket.yields(yields);
+    }
+
     /// See [`Stream::is_narrow`].
     pub fn is_narrow(&self) -> bool {
         self.socket.is_narrow()

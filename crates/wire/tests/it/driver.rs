@@ -106,7 +106,7 @@ fn what_waits_in_the_kernel_is_told_before_a_deadline_that_passed_unarmed() {
     let mut cx = Context::from_waker(&waker);
     let (mut timer, mut room) = (Timer::default(), [0; 100]);
     assert!(stream.poll_read(&mut cx, &mut room).is_pending());
-    // As if the process was stopped here, after it asked what came and before it asked for the time.
+    // As if the process was stopped here: it has asked what came, and not yet for the time.
     client.write_all(b"second").unwrap();
     let deadline = now();
     assert!(timer.poll_until(&mut cx, deadline).is_pending());
