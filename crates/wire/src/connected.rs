@@ -22,8 +22,8 @@ pub(crate) enum Asked {
 pub struct Connected {
     pub(crate) descriptor: OwnedFd,
     pub(crate) registration: Registration,
-    /// Bytes that have to pass before it may keep more than [`crate::window::UNREAD_MAX`] of what is
-    /// not read; 0 where it may.
+    /// Bytes that have to pass before it may keep more than the [`crate::window::UNREAD_MAX`] of
+    /// what is not read; 0 where it may.
     pub(crate) narrow_for: u32,
 }
 
