@@ -32,6 +32,8 @@ const NOT_PARKED: u32 = u32::MAX;
 
 thread_local! {
     static DRIVER: Driver = const { Driver::new() };
+    /// Reads and writes left to the task that runs.
+    static ALLOWANCE: Cell<u32> = const { Cell::new(u32::MAX) };
 }
 
 struct Driver {
@@ -42,8 +44,6 @@ struct Driver {
     turns: Cell<u32>,
     /// What the kernel had by then has been told.
     told_until: Cell<Moment>,
-    /// Reads and writes left to the task that runs.
-    allowance: Cell<u32>,
     /// Sockets that were parked and have become readable, by the numbers they were parked under.
     woken: RefCell<Vec<u32>>,
     /// Who asked to know of those.
@@ -61,7 +61,6 @@ impl Driver {
             events: RefCell::new(Vec::new()),
             turns: Cell::new(0),
             told_until: Cell::new(Moment::from_nanos(0)),
-            allowance: Cell::new(u32::MAX),
             woken: RefCell::new(Vec::new()),
             porter: RefCell::new(None),
             attendant: RefCell::new(None),
@@ -171,9 +170,9 @@ impl Registration {
             if !driver.slots.borrow_mut().at(self.slot).ready.meets(direction.mask()) {
                 return false;
             }
-            let allowance = driver.allowance.get();
+            let allowance = ALLOWANCE.get();
             if allowance > 0 && allowance != u32::MAX {
-                driver.allowance.set(allowance - 1);
+                ALLOWANCE.set(allowance - 1);
             }
             allowance > 0
         });
@@ -340,12 +339,12 @@ pub fn poll_woken(cx: &mut Context<'_>, into: &mut impl Extend<u32>) -> Poll<()>
 /// Allows the task that is about to run so many reads and writes; after that its sockets say that
 /// they are not ready, and [`is_spent`] is true. Who sets it runs the task again later.
 pub fn allow(operations: u32) {
-    DRIVER.with(|driver| driver.allowance.set(operations));
+    ALLOWANCE.set(operations);
 }
 
 /// Whether the task that ran has used up what it was allowed. Ends the allowance.
 pub fn is_spent() -> bool {
-    DRIVER.with(|driver| driver.allowance.replace(u32::MAX) == 0)
+    ALLOWANCE.replace(u32::MAX) == 0
 }
 
 /// How long a turn may wait where nothing is ready.

@@ -237,14 +237,15 @@ impl Pump {
     ) -> Poll<Result<(), PumpError>> {
         let polled = self.poll_moving(cx, source, inbox, sink, pipes);
         match polled {
-            Poll::Ready(Ok(())) if self.hindered == 0 => source.note_unhindered(self.source),
-            Poll::Ready(_) => {}
+            Poll::Ready(Ok(())) if self.hindered == 0 && self.source > 0 => {
+                source.note_unhindered(self.source);
+            }
             Poll::Pending if self.waits() == Waits::Sink => {
                 self.hindered = self.source;
                 inbox.note_hindered();
             }
-            Poll::Pending if self.source - self.hindered < UNHINDERED_BYTES => {}
-            Poll::Pending => source.widen(),
+            Poll::Pending if self.source - self.hindered >= UNHINDERED_BYTES => source.widen(),
+            Poll::Pending | Poll::Ready(_) => {}
         }
         polled
     }
