@@ -128,14 +128,18 @@ fn what_it_counts_is_what_the_origin_counted() {
             let requests = Some(1000);
             let bench = Bench { pace, threads, warm_up, requests, duration: 9000 * MS, ..bench };
             let measured = measured(&bench);
-            let Tally { sent, answered, bytes_in, bytes_out, statuses, .. } = measured.tally;
-            assert_eq!((sent, answered, statuses[2]), (1000, 1000, 1000), "{measured:?}");
+            let Tally { sent, answered, unsent, bytes_in, bytes_out, statuses, .. } =
+                measured.tally;
+            let tally = &measured.tally;
+            assert_eq!((answered, statuses[2], sent + unsent), (sent, sent, 1000), "{tally:?}");
+            // Where the machine stood still in the end, some that were due are not sent any more.
+            assert!(sent > 500 && (unsent == 0 || pace != Pace::Closed), "{tally:?}");
             assert_eq!(sent + measured.warm_up_tally.sent, origin.requests());
             assert_eq!(measured.warm_up_tally.sent > 0, !warm_up.is_zero());
             let host = origin.address().to_string();
             let request = format!("GET /bytes/1000 HTTP/1.1\r\nhost: {host}\r\n\r\n");
-            assert_eq!(bytes_out, 1000 * request.len() as u64);
-            assert!(bytes_in > 1_000_000 && bytes_in.is_multiple_of(1000), "{bytes_in}");
+            assert_eq!(bytes_out, sent * request.len() as u64);
+            assert!(bytes_in > 1000 * sent && bytes_in.is_multiple_of(sent), "{bytes_in}");
             assert_eq!(measured.response.count(), 1000);
             assert_eq!(origin.connections(), 4);
         }
