@@ -91,12 +91,14 @@ impl Remote {
             Err(why) => why,
         };
         let kept = self.kept.as_ref().filter(|_| self.lock().is_none());
-        let Some(text) = kept.and_then(|kept| kept.get(&self.name)) else {
+        let Some((kept, text)) = kept.and_then(|kept| Some((kept, kept.get(&self.name)?))) else {
             return load_found(&self.name, Err(&why), &ProcessEnv);
         };
         eprintln!(
-            "warn: {}: {why}; the last good configuration is used until there is one",
-            self.name
+            "warn: {}: {why}; the last good configuration is used until there is one: it stands \
+             in {}",
+            self.name,
+            kept.path().display()
         );
         load_found(&self.name, Ok(&text), &ProcessEnv)
     }

@@ -28,6 +28,11 @@ impl Kept {
         Kept { folder, written: Mutex::default() }
     }
 
+    /// Where it is.
+    pub fn path(&self) -> PathBuf {
+        self.folder.join(NAME)
+    }
+
     /// Keeps this one, in the place of what was kept before.
     pub fn put(&self, source: &str, text: &str) {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
@@ -42,21 +47,25 @@ impl Kept {
             Err(error) => eprintln!(
                 "warn: {}: {error}; the configuration is not kept for a start while its registry \
                  is away",
-                self.folder.join(NAME).display()
+                self.path().display()
             ),
         }
     }
 
     /// What is kept, where it is of this source.
     pub fn get(&self, source: &str) -> Option<String> {
-        let path = self.folder.join(NAME);
+        let path = self.path();
         let text = match whole_file::read(&path, FILE_BYTES_MAX) {
             Ok(whole) => text_of(&whole, source).map(|text| text.map(str::to_owned)),
             Err(error) if error.kind() == ErrorKind::NotFound => return None,
             Err(error) => Err(error.to_string()),
         };
         text.unwrap_or_else(|why| {
-            eprintln!("warn: {}: {why}; the last good configuration is not known", path.display());
+            eprintln!(
+                "warn: {}: {why}; the last good configuration is not known: delete the file, it is \
+                 written again once the registry answers",
+                path.display()
+            );
             None
         })
     }
