@@ -77,6 +77,10 @@ impl Line<'_> {
         }
     }
 
+    fn is_duplex(&self) -> bool {
+        self.end.as_ref().is_some_and(End::is_duplex)
+    }
+
     fn note(&self, event: &'static str, text: impl FnOnce() -> String) {
         let number = self.number;
         self.world.ledger.borrow_mut().note(event, || format!("client {number}: {}", text()));
@@ -88,8 +92,9 @@ impl Line<'_> {
 
     /// Several requests without bodies in one write, and then their answers.
     async fn several(&mut self, dice: &mut Dice, many: usize) -> Next {
+        let duplex = self.is_duplex();
         let mut questions: Vec<Question> =
-            (0..many).map(|_| Question::some(self.world, dice, false)).collect();
+            (0..many).map(|_| Question::some(self.world, dice, false, duplex)).collect();
         // Nothing may follow the last.
         questions[..many - 1].iter_mut().for_each(|question| question.last = false);
         let text: String = questions.iter().map(Question::head).collect();
@@ -114,7 +119,7 @@ impl Line<'_> {
 
     /// One request and its answer.
     async fn one(&mut self, dice: &mut Dice) -> Next {
-        let question = Question::some(self.world, dice, true);
+        let question = Question::some(self.world, dice, true, self.is_duplex());
         self.note("asks", || {
             let body = question.content.map(|content| content.length);
             let Question { number, method, chunked, wrong, .. } = &question;

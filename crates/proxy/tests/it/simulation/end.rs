@@ -93,6 +93,11 @@ impl End {
         self.held.len()
     }
 
+    /// Whether it reads while it writes.
+    pub fn is_duplex(&self) -> bool {
+        self.duplex
+    }
+
     /// Whether nothing has come that was not read.
     pub fn is_quiet(&mut self) -> bool {
         self.held.is_empty() && self.stream.probe() == Probe::Quiet

@@ -15,6 +15,8 @@ pub struct Asked {
     pub body: Option<usize>,
     /// Whether its framing is such that no origin may ever see it.
     pub refused: bool,
+    /// Whether its client reads while it writes.
+    pub duplex: bool,
     /// Whether the client has sent its last byte.
     pub sent: bool,
     /// Bytes of its body that an origin has read.

@@ -214,10 +214,17 @@ impl Line<'_> {
     }
 
     /// Behind a long upload that its answer did not wait for a connection is closed, and whoever
-    /// asks again meanwhile is not answered: not where all has to be well.
+    /// asks again meanwhile is not answered: not where all has to be well. And where neither end
+    /// reads while it writes, both wait for each other: not where each request has to be answered.
     fn may_be_early(&self, number: u32) -> bool {
-        let calm = self.world.weather.get() == Weather::CALM;
-        !calm || self.world.ledger.borrow_mut().request(number).body.unwrap_or(0) <= DISCARDED
+        let weather = self.world.weather.get();
+        let mut ledger = self.world.ledger.borrow_mut();
+        let asked = ledger.request(number);
+        if asked.body.unwrap_or(0) <= DISCARDED {
+            return true;
+        }
+        let moves = asked.duplex || self.end.as_ref().is_some_and(End::is_duplex);
+        weather != Weather::CALM && (moves || !weather.is_gentle())
     }
 
     /// It has said that it closes, and takes its time: nobody may ask here any more.

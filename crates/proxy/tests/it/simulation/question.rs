@@ -46,8 +46,9 @@ pub struct Question {
 }
 
 impl Question {
-    /// Some request, entered in the book; several are asked at once where it is not `alone`.
-    pub fn some(world: &World, dice: &mut Dice, alone: bool) -> Question {
+    /// Some request, entered in the book; several are asked at once where it is not `alone`. A
+    /// `duplex` client reads while it writes.
+    pub fn some(world: &World, dice: &mut Dice, alone: bool, duplex: bool) -> Question {
         let methods = ["GET", "GET", "GET", "HEAD", "OPTIONS", "DELETE", "PUT", "POST", "POST"];
         let method = dice.pick(&methods);
         let has_body = alone && matches!(method, "PUT" | "POST" | "DELETE") && !dice.one_in(4);
@@ -77,6 +78,7 @@ impl Question {
             method,
             body: has_body.then_some(length),
             refused: wrong == Some(Wrong::Ambiguous),
+            duplex,
             // Where there is nothing to send, the head says so.
             sent: !has_body || length == 0 && !chunked,
             received: 0,
