@@ -76,6 +76,7 @@ async fn carry(
             }
             Err(lost) => attempts.allow(lost, vitals)?,
         }
+        desk.interims.clear();
         desk.upload.rewind(&mut client.io);
         let pause = attempts.backoff(&mut worker.chance.borrow_mut());
         if !pause.is_zero() {
@@ -83,6 +84,11 @@ async fn carry(
         }
         trace.tried = now();
     };
+    if !desk.interims.is_empty() {
+        // In a box of its own: it is rare, and all would have room for it.
+        let timeouts = &admitted.forward().timeouts;
+        Box::pin(receive::pass_held(client, desk, timeouts)).await?;
+    }
     respond::respond(worker, client, desk, &admitted, answered, trace).await
 }
 

@@ -96,6 +96,7 @@ impl<'t, 'v> Race<'t, 'v> {
             (Which::First, Some(at)) => attempts.avoid(at),
             (Which::Second, _) => {
                 std::mem::swap(&mut desk.heads.answer, &mut own.heads.answer);
+                std::mem::swap(&mut desk.interims, &mut own.interims);
                 std::mem::swap(&mut desk.upload, &mut own.upload);
                 admitted.upstream_view().endpoints.vitals().count_hedge_won();
             }

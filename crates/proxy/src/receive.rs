@@ -62,12 +62,17 @@ pub(crate) async fn receive(
                 Failure::because(Step::Receive, Kind::UpstreamMalformed, "endless 1xx answers");
             break Err(failure);
         }
+        let Heads { request, answer, .. } = &mut desk.heads;
         if attempts.caller() == Caller::Hedge {
-            // The client is the other attempt's to speak with.
+            // The client is the other attempt's to speak with. A 100 is for whoever waits to send
+            // a body, and this one was read whole.
+            if answer.status != 100 {
+                desk.interims.push(std::mem::take(answer));
+            }
             continue;
         }
         attempts.commit();
-        if let Err(failure) = pass_on(client, &mut desk.heads, timeouts).await {
+        if let Err(failure) = pass_on(client, request.version, answer, timeouts).await {
             break Err(failure);
         }
     };
@@ -167,25 +172,38 @@ fn head(
     })
 }
 
+/// Passes on what an attempt that is heard now was told before its answer.
+pub(crate) async fn pass_held(
+    client: &mut Client,
+    desk: &mut Desk,
+    timeouts: &Timeouts,
+) -> Result<(), Failure> {
+    for mut interim in std::mem::take(&mut desk.interims) {
+        pass_on(client, desk.heads.request.version, &mut interim, timeouts).await?;
+    }
+    Ok(())
+}
+
 /// Passes an interim answer on to a client that knows what it is (RFC 9110 section 15.2).
 async fn pass_on(
     client: &mut Client,
-    heads: &mut Heads,
+    asked: Version,
+    interim: &mut ResponseHead,
     timeouts: &Timeouts,
 ) -> Result<(), Failure> {
-    if heads.request.version == Version::Http10 {
+    if asked == Version::Http10 {
         return Ok(());
     }
-    let fields = &mut heads.answer.fields;
+    let fields = &mut interim.fields;
     hop::strip(fields, Upgrade::Drop);
     fields.remove(Known::ContentLength);
     if let Some(stream) = client.io.stream.as_h2() {
-        return stream.send_interim(&heads.answer).map_err(|Unsendable(detail)| {
+        return stream.send_interim(interim).map_err(|Unsendable(detail)| {
             Failure::because(Step::Receive, Kind::UpstreamMalformed, detail)
         });
     }
     let mut text = Vec::with_capacity(256);
-    encode::response(&heads.answer, &mut text);
+    encode::response(interim, &mut text);
     let deadline = now().after(timeouts.idle);
     match client.io.write(&mut client.timer, &text, Last::No, deadline).await {
         Wrote::All => Ok(()),

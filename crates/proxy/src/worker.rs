@@ -143,6 +143,9 @@ pub(crate) struct Desk {
     pub upload: Upload,
     /// The answer on its way, in step 11.
     pub download: Pump,
+    /// Interim answers of an attempt that may not speak with the client, until it is heard: at most
+    /// as many as one exchange may have.
+    pub interims: Vec<ResponseHead>,
 }
 
 impl Desk {

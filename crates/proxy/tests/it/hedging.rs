@@ -302,9 +302,46 @@ fn who_has_passed_on_an_interim_answer_is_heard_alone() {
     with(setup(), async |bench| {
         let Raced { mut client, first: _first, mut second, .. } = raced(&bench, &get("/")).await;
         second.say(hint).await;
+        settle().await;
+        second.say(hint.replace("</x>", "</y>")).await;
+        settle().await;
+        assert!(client.hears_nothing().await, "the other may still be heard");
         second.say(ok("two")).await;
+        for link in ["</x>", "</y>"] {
+            let interim = client.hear_until("\r\n\r\n").await;
+            assert!(interim.starts_with("HTTP/1.1 103 ") && interim.contains(link), "{interim}");
+        }
         let (head, body) = client.hear_message().await;
         assert!(head.starts_with("HTTP/1.1 200 ") && body == "two", "{head}");
+    });
+}
+
+#[test]
+fn of_whom_is_not_heard_no_interim_answer_is_passed_on() {
+    let hint = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n";
+    with(setup(), async |bench| {
+        let Raced { mut client, mut first, mut second, .. } = raced(&bench, &get("/")).await;
+        second.say(hint).await;
+        settle().await;
+        first.say(ok("one")).await;
+        let (head, body) = client.hear_message().await;
+        assert!(head.starts_with("HTTP/1.1 200 ") && body == "one", "{head}");
+    });
+    // An answer that is thrown away for another attempt takes its interim ones with it.
+    let retry =
+        Retry { on_statuses: RetryStatuses::NONE.with(503), attempts: 3, ..Retry::default() };
+    with(Setup { endpoints: 3, retry, ..setup() }, async |bench| {
+        let mut three = bench.origin(3);
+        let Raced { mut client, first, mut second, .. } = raced(&bench, &get("/")).await;
+        second.say(hint).await;
+        second.say(ok("no").replace("200 OK", "503 No")).await;
+        settle().await;
+        first.reset();
+        let mut third = three.accept().await;
+        third.hear_head().await;
+        third.say(ok("three")).await;
+        let (head, body) = client.hear_message().await;
+        assert!(head.starts_with("HTTP/1.1 200 ") && body == "three", "{head}");
     });
 }
 
