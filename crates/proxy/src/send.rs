@@ -435,6 +435,10 @@ impl Upload {
     /// Gives up: what was taken from the client and not yet sent is no part of what follows.
     pub fn give_up(&mut self, io: &mut ClientIo) {
         self.pump.give_up(&mut io.inbox);
+        if self.has_body {
+            // However slow its body was, its next request may be in a hurry.
+            io.stream.yields(false);
+        }
     }
 
     /// What is left to read of the request, to be thrown away; `None` where its end is not known.
