@@ -3,10 +3,12 @@
 use super::end::{Broken, End, Framing, Head, PATIENCE, Pace};
 use super::origin::broken_chunk;
 use super::question::{Leave, Question, Wrong};
-use super::world::World;
+use super::world::{IDLE_TIMEOUT, World};
 use crate::bench::GATEWAY;
 use crate::talk::pass;
+use gatehouse_core::moment::Moment;
 use gatehouse_rig::storm::{Content, Dice};
+use gatehouse_wire::timer::now;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -26,10 +28,16 @@ pub async fn client(world: Rc<World>, number: u64, requests: usize) {
         let duplex = !dice.one_in(4);
         let stream = world.net.connect(GATEWAY.into()).expect("the gateway listens");
         world.ledger.borrow_mut().connected += 1;
-        let mut line = Line { world: &world, number, end: Some(End::new(stream, duplex)) };
+        let end = Some(End::new(stream, duplex));
+        let mut line = Line { world: &world, number, end, before: None, asked: now() };
         line.run(&mut dice, &mut left).await;
     }
     world.busy.set(world.busy.get() - 1);
+}
+
+/// Whether a connection that was used then may be closed for that.
+fn was_idle(since: Moment) -> bool {
+    now().since(since) >= IDLE_TIMEOUT
 }
 
 /// One connection of a client.
@@ -37,13 +45,20 @@ struct Line<'a> {
     world: &'a World,
     number: u64,
     end: Option<End>,
+    /// When it asked last, and when before that.
+    asked: Moment,
+    before: Option<Moment>,
 }
 
 impl Line<'_> {
     async fn run(&mut self, dice: &mut Dice, left: &mut usize) {
+        let mut is_first = true;
         loop {
             let many = if dice.one_in(4) { (2 + dice.below(3)).min(*left) } else { 1 };
             *left -= many;
+            let asked = std::mem::replace(&mut self.asked, now());
+            self.before = (!is_first).then_some(asked);
+            is_first = false;
             let next = match many {
                 1 => self.one(dice).await,
                 _ => self.several(dice, many).await,
@@ -247,6 +262,9 @@ impl Line<'_> {
         let fair = matches!(broken, Broken::Closed | Broken::Reset) || question.wrong.is_some();
         let calm = self.world.weather.get().is_gentle();
         // A connection that was left alone may be closed just as it is used again.
+        if !self.must_be_answered(question) && self.before.is_some_and(was_idle) {
+            self.world.ledger.borrow_mut().request(number).crossed = true;
+        }
         if !fair || matches!(broken, Broken::Malformed(_)) {
             self.violate(format!("r{number} was not answered: {broken:?}"));
         } else if calm && question.wrong.is_none() && self.must_be_answered(question) {

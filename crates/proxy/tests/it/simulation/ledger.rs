@@ -23,6 +23,8 @@ pub struct Asked {
     pub received: usize,
     /// How often origins were given its head.
     pub given: u32,
+    /// Whether it crossed the end of a connection that was idle for too long.
+    pub crossed: bool,
     /// The status its client was given.
     pub status: Option<u16>,
     /// Body bytes of the answer its client read, and whether it has ended whole.

@@ -83,6 +83,7 @@ impl Question {
             sent: !has_body || length == 0 && !chunked,
             received: 0,
             given: 0,
+            crossed: false,
             status: None,
             read: 0,
             whole: false,

@@ -32,6 +32,9 @@ pub const BUFFER_BYTES: u32 = 16 * 1024;
 /// Origins of a world at most.
 pub const ORIGINS_MAX: u8 = 4;
 
+/// How long a client's connection may be idle.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// What may go wrong, each in percent of the occasions for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Weather {
@@ -317,7 +320,7 @@ fn plan(origins: u8, changed: &Changed) -> Plan {
             announced: Announced::No,
             trusted_proxies: vec![],
             versions: HttpVersions::Both,
-            limits: ClientLimits { idle_timeout: Duration::from_secs(5), ..Default::default() },
+            limits: ClientLimits { idle_timeout: IDLE_TIMEOUT, ..Default::default() },
         }],
         rules: vec![RouteRule {
             listeners: ListenerSet::ALL,
