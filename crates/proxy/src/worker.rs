@@ -271,6 +271,10 @@ impl Worker {
             desk.whole.forget();
             desk.upload.shrink();
         }
+        if !desk.interims.is_empty() {
+            // Told to one client, and to nobody else.
+            desk.interims = Vec::new();
+        }
         let mut kept = self.desks.borrow_mut();
         if kept.len() < KEPT_DESKS_MAX {
             kept.push(desk);

@@ -257,7 +257,9 @@ fn where_both_fail_a_retry_goes_to_a_third() {
 fn a_client_that_leaves_ends_both() {
     for first_dies in [false, true] {
         with(setup(), async |bench| {
-            let Raced { client, first, mut second, .. } = raced(&bench, &get("/")).await;
+            let Raced { client, first, mut second, _origins: (mut one, mut two) } =
+                raced(&bench, &get("/")).await;
+            second.say("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n").await;
             let mut first = Some(first);
             if first_dies {
                 first = None;
@@ -272,6 +274,17 @@ fn a_client_that_leaves_ends_both() {
             assert_eq!(second.hear_end().await, "");
             let log = bench.log();
             assert!(log.contains("client-gone") && log.contains("\"attempts\":2,"), "{log}");
+            // Nothing that it would have been told is told to the next.
+            let mut next = bench.client();
+            next.say(get("/")).await;
+            let mut at_origin = match one.accept_soon(Duration::from_millis(1)).await {
+                Some(at_origin) => at_origin,
+                None => two.accept().await,
+            };
+            at_origin.hear_head().await;
+            at_origin.say(ok("next")).await;
+            let (head, _) = next.hear_message().await;
+            assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
         });
     }
 }
