@@ -44,8 +44,7 @@ impl fmt::Display for NoAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NoAnswer::NoAddress => f.write_str("its name does not resolve"),
-            NoAnswer::Dial(DialError::Refused) => f.write_str("connection refused"),
-            NoAnswer::Dial(DialError::Failed(why)) => f.write_str(why),
+            NoAnswer::Dial(why) => f.write_str(why.text()),
             NoAnswer::Handshake(why) => write!(f, "tls handshake: {why}"),
             NoAnswer::TimedOut(most) => write!(f, "no answer within {} ms", most.as_millis()),
             NoAnswer::Closed => f.write_str("closed before its answer ended"),

@@ -56,6 +56,8 @@ pub enum Kind {
     RewriteInvalid,
     /// The gateway is short of memory.
     Overloaded,
+    /// The gateway may open no more sockets.
+    OutOfSockets,
     /// The upstream has no endpoint at all.
     NoEndpoint,
     /// The upstream has as many requests in flight as its breaker allows.
@@ -246,6 +248,13 @@ impl Kind {
                 "http_request_denied",
                 "overloaded",
                 "the gateway is short of memory",
+            ),
+            Kind::OutOfSockets => facts(
+                Gateway,
+                503,
+                "proxy_internal_error",
+                "out-of-sockets",
+                "the gateway has no descriptor or memory for another connection",
             ),
             Kind::NoEndpoint => facts(
                 Gateway,

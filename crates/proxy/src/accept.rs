@@ -9,9 +9,8 @@ use crate::tcp;
 use crate::worker::{Alive, Worker};
 use gatehouse_core::plan::{Announced, Carries};
 use gatehouse_wire::timer::{now, sleep};
-use gatehouse_wire::{Listener, Peer, Stream};
+use gatehouse_wire::{Listener, Peer, Stream, is_exhaustion};
 use std::future::poll_fn;
-use std::io;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
@@ -58,17 +57,6 @@ pub(crate) async fn accept(worker: Rc<Worker>, mut listener: Listener, entrance:
             }
         }
     }
-}
-
-/// Whether the process, not the connection, is at its end.
-fn is_exhaustion(error: &io::Error) -> bool {
-    const ENOMEM: i32 = 12;
-    const ENFILE: i32 = 23;
-    const EMFILE: i32 = 24;
-    /// Too many descriptors are watched by epoll.
-    const ENOSPC: i32 = 28;
-    const ENOBUFS: i32 = 105;
-    matches!(error.raw_os_error(), Some(ENOMEM | ENFILE | EMFILE | ENOSPC | ENOBUFS))
 }
 
 /// Begins what a listener does with its connections.

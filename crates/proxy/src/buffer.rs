@@ -5,7 +5,7 @@
 use crate::admit::Admitted;
 use crate::client::{Client, Wrote};
 use crate::send::BODY_GRACE;
-use crate::trace::Trace;
+use crate::trace::{Blocker, Trace};
 use crate::worker::{Desk, Heads};
 use gatehouse_core::failure::{Failure, Kind, Step};
 use gatehouse_core::message::{BodyLength, Fields, Known, RequestHead, Version, lists_token};
@@ -127,7 +127,7 @@ pub(crate) async fn fill(
         let (mut deadline, mut late) = (limit.deadline(bytes.len(), quiet_since), slow);
         if let Some(total) = total.filter(|total| total.at < deadline) {
             deadline = total.at;
-            late = Failure::new(Step::Admit, total.late);
+            late = total.failure(Step::Admit, Blocker::Sender);
         }
         timer.poll_until(cx, deadline).map(|()| Err(late))
     })

@@ -133,7 +133,7 @@ pub(crate) async fn fresh(
         return Box::pin(share(worker, client, admitted, pick, trace)).await;
     }
     let stream = dial(worker, client, admitted, &pick, trace).await.map_err(|failure| {
-        if failure.kind != Kind::ClientGone {
+        if trace.blames_endpoint(failure, &admitted.forward().timeouts) {
             pick.endpoint().vitals.count_connect_failure();
         }
         Lost { failure, endpoint: Some(pick.id()), intact: true }
@@ -173,7 +173,7 @@ async fn share(
         };
         let opened = begin(worker, client, admitted, &pick, trace).await;
         let session = opened.map_err(|failure| {
-            if failure.kind != Kind::ClientGone {
+            if trace.blames_endpoint(failure, &admitted.forward().timeouts) {
                 pick.endpoint().vitals.count_connect_failure();
             }
             lost(&pick, failure)
@@ -213,7 +213,9 @@ struct Limit {
 impl Limit {
     fn of(admitted: &Admitted<'_>, trace: &Trace) -> Limit {
         let timeouts = &admitted.forward().timeouts;
-        let deadline = now().after(timeouts.connect);
+        let one = admitted.upstream_plan().retry.try_timeout.map(|one| trace.tried.after(one));
+        let connect = now().after(timeouts.connect);
+        let deadline = one.map_or(connect, |one| one.min(connect));
         match trace.total_deadline(timeouts).filter(|until| until.at < deadline) {
             Some(until) => Limit { deadline: until.at, late: until.late },
             None => Limit { deadline, late: Kind::ConnectTimeout },
@@ -270,7 +272,13 @@ async fn open(
     pick: &Pick,
     header: Option<Box<Header>>,
 ) -> Result<Stream, Failure> {
-    let stream = worker.shared.net.dial(&pick.endpoint().address).await.map_err(meaning)?;
+    let mut dialled = worker.shared.net.dial(&pick.endpoint().address).await;
+    if dialled.as_ref().err() == Some(&DialError::Exhausted) {
+        // What is kept for later is worth less than what is needed now.
+        worker.drop_idle();
+        dialled = worker.shared.net.dial(&pick.endpoint().address).await;
+    }
+    let stream = dialled.map_err(meaning)?;
     match (&header, &pick.endpoint().tls) {
         (None, None) => Ok(stream),
         (Some(_), _) | (_, Some(_)) => Box::pin(prepare(stream, pick, header)).await,
@@ -316,5 +324,6 @@ fn meaning(error: DialError) -> Failure {
     match error {
         DialError::Refused => Failure::new(Step::Lease, Kind::ConnectRefused),
         DialError::Failed(detail) => Failure::because(Step::Lease, Kind::ConnectFailed, detail),
+        DialError::Exhausted => Failure::new(Step::Lease, Kind::OutOfSockets),
     }
 }

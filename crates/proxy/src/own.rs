@@ -126,7 +126,8 @@ fn retry_after(kind: Kind, trace: &Trace) -> Option<u64> {
     let wait = match kind {
         Kind::BreakerOpen => plan()?.breaker?.open_for,
         Kind::QueueFull | Kind::QueueTimeout => plan()?.queue?.timeout,
-        Kind::UpstreamAtCap | Kind::EndpointsAtCap | Kind::Overloaded => Duration::ZERO,
+        Kind::UpstreamAtCap | Kind::EndpointsAtCap => Duration::ZERO,
+        Kind::Overloaded | Kind::OutOfSockets => Duration::ZERO,
         _ => return None,
     };
     Some(wait.as_secs_f64().ceil().max(1.0) as u64)

@@ -9,7 +9,7 @@ use crate::pick::Caller;
 use crate::send::UploadState;
 use crate::trace::{Trace, Until};
 use crate::worker::{Desk, Heads};
-use gatehouse_core::failure::{Failure, Kind, Side, Step};
+use gatehouse_core::failure::{Failure, Kind, Step};
 use gatehouse_core::message::{Known, RequestHead, ResponseHead, Version, lists_token, tokens};
 use gatehouse_core::moment::Moment;
 use gatehouse_core::plan::Timeouts;
@@ -43,8 +43,9 @@ pub(crate) async fn receive(
         None => timeouts.first_byte,
     };
     let before = trace.interim;
+    let whole = desk.upload.is_given();
     let outcome = loop {
-        let until = trace.total_deadline(timeouts);
+        let until = try_deadline(admitted, trace, whole);
         match head(client, desk, &mut lease, first_byte, until).await {
             Err(failure) => break Err(failure),
             Ok(()) if !(100..200).contains(&desk.heads.answer.status) => break Ok(()),
@@ -91,7 +92,7 @@ pub(crate) async fn receive(
             Ok(Answered { lease })
         }
         Err(failure) => {
-            if failure.side() == Side::Upstream {
+            if trace.blames_endpoint(failure, timeouts) {
                 vitals.count_failure();
             }
             let late = failure.kind == Kind::UpstreamFirstByteTimeout;
@@ -107,6 +108,17 @@ pub(crate) async fn receive(
             Err(Lost { failure, endpoint: Some(lease.pick().id()), intact })
         }
     }
+}
+
+/// Until when the head has to be there at the latest. Where no client has a part in it, that is
+/// as long as one try may take, its connecting included.
+fn try_deadline(admitted: &Admitted<'_>, trace: &Trace, whole: bool) -> Option<Until> {
+    let total = trace.total_deadline(&admitted.forward().timeouts);
+    let Some(one) = admitted.upstream_plan().retry.try_timeout.filter(|_| whole) else {
+        return total;
+    };
+    let own = Until { at: trace.tried.after(one), late: Kind::UpstreamFirstByteTimeout };
+    total.filter(|total| total.at <= own.at).or(Some(own))
 }
 
 /// Counts how long an answer took, or that the upstream says it has too much to do. Other errors
@@ -166,7 +178,7 @@ fn head(
         };
         if let Some(until) = until.filter(|until| until.at < deadline) {
             deadline = until.at;
-            late = Failure::new(Step::Receive, until.late);
+            late = until.failure(Step::Receive, upload.blocker(until.at));
         }
         timer.poll_until(cx, deadline).map(|()| Err(late))
     })

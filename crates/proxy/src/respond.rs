@@ -8,7 +8,7 @@ use crate::lease::Complete;
 use crate::own::{self, Content, Ending};
 use crate::receive::Answered;
 use crate::send::{Upload, UploadState};
-use crate::trace::Trace;
+use crate::trace::{Blocker, Trace};
 use crate::tunnel;
 use crate::worker::{Desk, Heads, Worker};
 use gatehouse_core::failure::{Failure, Kind, Side, Step};
@@ -84,7 +84,7 @@ pub(crate) async fn respond(
     trace.sent_bytes = download.payload();
     trace.received_bytes = upload.payload();
     if let Err(failure) = outcome {
-        if failure.side() == Side::Upstream {
+        if trace.blames_endpoint(failure, &admitted.forward().timeouts) {
             lease.pick().endpoint().vitals.count_failure();
         }
         if let Some(stream) = client.io.stream.as_h2()
@@ -233,7 +233,12 @@ fn stream(
         let mut deadline = quiet_since.unwrap_or_default().after(timeouts.idle);
         if let Some(until) = until.filter(|until| until.at < deadline) {
             deadline = until.at;
-            late = Failure::new(Step::Respond, until.late);
+            let blocker = match waits {
+                Waits::Source if upload.reads() => Blocker::Sender,
+                Waits::Source => Blocker::Endpoint,
+                Waits::Sink => Blocker::Reader,
+            };
+            late = until.failure(Step::Respond, blocker);
         }
         timer.poll_until(cx, deadline).map(|()| Err(late))
     })

@@ -10,7 +10,7 @@ use crate::forwarded;
 use crate::grpc::{self, Call};
 use crate::hop::{self, Upgrade};
 use crate::lease::Lease;
-use crate::trace::Trace;
+use crate::trace::{Blocker, Trace};
 use crate::worker::{Desk, Worker};
 use gatehouse_core::endpoints::EndpointId;
 use gatehouse_core::failure::{Failure, Kind, Step};
@@ -185,7 +185,9 @@ pub(crate) struct Upload {
     rate_min: u32,
     idle: Duration,
     progress: u64,
+    began: Moment,
     quiet_since: Moment,
+    /// How long the client was waited for.
     starved: Duration,
 }
 
@@ -214,6 +216,7 @@ impl Default for Upload {
             rate_min: 0,
             idle: Duration::ZERO,
             progress: 0,
+            began: Moment::START,
             quiet_since: Moment::START,
             starved: Duration::ZERO,
         }
@@ -282,7 +285,7 @@ pub(crate) fn send(
     upload.rate_min = if outbound.call.is_some() { 0 } else { rate_min };
     upload.idle = timeouts.idle;
     upload.progress = 0;
-    upload.quiet_since = trace.tried;
+    (upload.began, upload.quiet_since) = (trace.tried, trace.tried);
     upload.starved = Duration::ZERO;
     Ok(())
 }
@@ -362,6 +365,18 @@ impl Upload {
     /// Whether it waits for the client, and so would notice that it is gone.
     pub fn reads(&self) -> bool {
         self.state == UploadState::Active && self.pump.waits() == Waits::Source
+    }
+
+    /// Whether the client has nothing to add to it.
+    pub fn is_given(&self) -> bool {
+        !self.has_body || self.whole
+    }
+
+    /// Who will have held it up for most of its time, if it stands as it does until then.
+    pub fn blocker(&self, then: Moment) -> Blocker {
+        let waits = if self.reads() { then.since(self.quiet_since) } else { Duration::ZERO };
+        let by_client = self.has_body && 2 * (self.starved + waits) >= then.since(self.began);
+        if by_client { Blocker::Sender } else { Blocker::Endpoint }
     }
 
     /// Whether the request was read whole from the client.

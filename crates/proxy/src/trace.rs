@@ -4,9 +4,10 @@ use crate::grpc::Call;
 use crate::hedge::Which;
 use crate::worker::View;
 use gatehouse_core::endpoints::EndpointId;
-use gatehouse_core::failure::{Failure, Kind, Step};
+use gatehouse_core::failure::{Failure, Kind, Side, Step};
 use gatehouse_core::moment::Moment;
 use gatehouse_core::plan::{RouteId, Timeouts, UpstreamId};
+use gatehouse_wire::timer::now;
 use std::rc::Rc;
 
 /// When an exchange has to be at its end.
@@ -15,6 +16,30 @@ pub(crate) struct Until {
     pub at: Moment,
     /// What it is when it is not.
     pub late: Kind,
+}
+
+/// What has kept an exchange from its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blocker {
+    /// Its endpoint, or nobody in particular.
+    Endpoint,
+    /// A client that has not sent its body.
+    Sender,
+    /// A client that has not read its answer.
+    Reader,
+}
+
+impl Until {
+    /// What it is when it is not at its end in this step. What a client has held up is no fault of
+    /// the endpoint's.
+    pub fn failure(self, step: Step, blocker: Blocker) -> Failure {
+        let kind = match (self.late, blocker) {
+            (Kind::TotalTimeout, Blocker::Sender) => Kind::RequestBodyTimeout,
+            (Kind::TotalTimeout, Blocker::Reader) => Kind::ClientTooSlow,
+            (late, _) => return Failure::new(step, late),
+        };
+        Failure::because(step, kind, "the time that the route allows was over")
+    }
 }
 
 /// What is remembered of one exchange.
@@ -90,6 +115,16 @@ impl Trace {
             Trace { endpoint: None, .. } => Step::Pick,
             Trace { .. } => Step::Receive,
         }
+    }
+
+    /// Whether a failure counts against the endpoint of the current attempt. That the time of the
+    /// whole exchange was over does so only where that attempt had most of it.
+    pub fn blames_endpoint(&self, failure: Failure, timeouts: &Timeouts) -> bool {
+        let had_most = || {
+            let total = timeouts.total.unwrap_or_default();
+            2 * now().since(self.tried) >= total
+        };
+        failure.side() == Side::Upstream && (failure.kind != Kind::TotalTimeout || had_most())
     }
 
     /// When its whole time is over: the route's, which counts from the end of the head, or that

@@ -35,6 +35,6 @@ mod window;
 pub use attend::attend;
 pub use bell::wakes_later;
 pub use buffer::{Buffers, Inbox};
-pub use net::{DialError, Listener, Net, Peer};
+pub use net::{DialError, Listener, Net, Peer, is_exhaustion};
 pub use socket::Stream;
 pub use sys::{page_bytes, trim_memory};

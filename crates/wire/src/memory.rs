@@ -8,6 +8,7 @@ use crate::timer::sleep;
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
@@ -251,6 +252,8 @@ struct Queue {
 pub struct MemoryNet {
     table: Arc<Mutex<HashMap<SocketAddr, Arc<Mutex<Queue>>>>>,
     swallowed: Arc<Mutex<Vec<SocketAddr>>>,
+    /// Dials that fail for want of a descriptor.
+    poor: Arc<AtomicU32>,
     rough: Option<Arc<Roughness>>,
 }
 
@@ -279,6 +282,11 @@ impl MemoryNet {
         lock(&self.swallowed).retain(|swallowed| *swallowed != address);
     }
 
+    /// Lets so many dials fail as those of a process that has no descriptor left.
+    pub fn exhaust(&self, dials: u32) {
+        self.poor.store(dials, Ordering::Relaxed);
+    }
+
     /// Connects to whoever listens on `address`.
     ///
     /// # Errors
@@ -287,6 +295,11 @@ impl MemoryNet {
         let wait = self.rough.as_ref().map_or(0, |rough| rough.below(80).saturating_sub(60));
         if wait > 0 {
             sleep(Duration::from_millis(wait as u64)).await;
+        }
+        let less = |left: u32| left.checked_sub(1);
+        if self.poor.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok() {
+            const EMFILE: i32 = 24;
+            return Err(io::Error::from_raw_os_error(EMFILE));
         }
         if lock(&self.swallowed).contains(&address) {
             std::future::pending::<()>().await;

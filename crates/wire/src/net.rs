@@ -39,9 +39,20 @@ pub enum DialError {
     Refused,
     /// It could not be reached, in these words.
     Failed(&'static str),
+    /// Nobody was asked: this process, or this machine, has no room for another socket.
+    Exhausted,
 }
 
 impl DialError {
+    /// In words.
+    pub const fn text(self) -> &'static str {
+        match self {
+            DialError::Refused => "connection refused",
+            DialError::Failed(why) => why,
+            DialError::Exhausted => "this machine has no room for another socket",
+        }
+    }
+
     fn of(error: &io::Error) -> DialError {
         use io::ErrorKind as Kind;
         match error.kind() {
@@ -53,10 +64,21 @@ impl DialError {
             Kind::TimedOut => DialError::Failed("timed out in the kernel"),
             Kind::AddrNotAvailable => DialError::Failed("no local port left"),
             Kind::ConnectionReset => DialError::Failed("connection reset"),
-            _ if error.raw_os_error() == Some(24) => DialError::Failed("no descriptor left"),
+            _ if is_exhaustion(error) => DialError::Exhausted,
             _ => DialError::Failed("connect failed"),
         }
     }
+}
+
+/// Whether the process or the machine, not the connection, is at its end.
+pub fn is_exhaustion(error: &io::Error) -> bool {
+    const ENOMEM: i32 = 12;
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    /// Too many descriptors are watched by epoll.
+    const ENOSPC: i32 = 28;
+    const ENOBUFS: i32 = 105;
+    matches!(error.raw_os_error(), Some(ENOMEM | ENFILE | EMFILE | ENOSPC | ENOBUFS))
 }
 
 impl Net {

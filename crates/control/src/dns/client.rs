@@ -9,7 +9,7 @@ use gatehouse_core::address::Address;
 use gatehouse_wire::datagram::Datagram;
 use gatehouse_wire::pump::poll_write_all;
 use gatehouse_wire::timer::{Timer, now};
-use gatehouse_wire::{DialError, Net, Stream};
+use gatehouse_wire::{Net, Stream};
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -118,10 +118,7 @@ async fn ask_over_tcp(
     (id, name, kind): Asked<'_>,
 ) -> Result<Said, String> {
     let dialled = Net::System.dial(&Address::Ip(server)).await;
-    let mut stream = dialled.map_err(|error| match error {
-        DialError::Refused => "connection refused over TCP".to_owned(),
-        DialError::Failed(why) => format!("{why} over TCP"),
-    })?;
+    let mut stream = dialled.map_err(|error| format!("{} over TCP", error.text()))?;
     let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX).to_be_bytes();
     let framed = [&length[..], bytes].concat();
     let mut written = 0;

@@ -11,7 +11,7 @@ use crate::config::{Login, ZooKeeperMechanism, ZooKeeperServers, ZooKeeperTls};
 use crate::dns::look_up;
 use gatehouse_core::address::Address;
 use gatehouse_wire::tls::{ClientSide, ServerId, connect};
-use gatehouse_wire::{DialError, Net, Stream};
+use gatehouse_wire::{Net, Stream};
 
 /// What became of asking for a session.
 pub(super) enum Greeted {
@@ -62,8 +62,7 @@ async fn dial(host: &str, port: u16) -> Result<Stream, String> {
     for address in look_up(host, port).await? {
         match Net::System.dial(&Address::Ip(address)).await {
             Ok(stream) => return Ok(stream),
-            Err(DialError::Refused) => why = "connection refused".to_owned(),
-            Err(DialError::Failed(text)) => why = text.to_owned(),
+            Err(error) => why = error.text().to_owned(),
         }
     }
     Err(why)

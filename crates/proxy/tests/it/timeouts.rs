@@ -5,12 +5,12 @@ use crate::talk::{Clock, End, Talk, field, get, ok, pass};
 use gatehouse_core::plan::{ClientLimits, Retry, Timeouts};
 use std::time::Duration;
 
-const fn seconds(count: u64) -> Duration {
+pub const fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
 /// Values no default has, each different from the others.
-fn setup() -> Setup {
+pub fn setup() -> Setup {
     Setup {
         timeouts: Timeouts {
             total: None,
@@ -30,13 +30,13 @@ fn setup() -> Setup {
     }
 }
 
-fn with_total(total: Duration) -> Setup {
+pub fn with_total(total: Duration) -> Setup {
     let mut setup = setup();
     setup.timeouts.total = Some(total);
     setup
 }
 
-async fn hears(client: &mut Talk, status: u16, word: &str) {
+pub async fn hears(client: &mut Talk, status: u16, word: &str) {
     let (head, _) = client.hear_message().await;
     assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
     assert!(field(&head, "proxy-status").unwrap().contains(word), "{head}");
@@ -316,20 +316,6 @@ fn an_answer_that_takes_longer_than_the_total_is_cut() {
         clock.has_passed(seconds(5));
         assert!(!line.client.hear_end().await.contains('0'));
         assert!(bench.log().contains("\"failure\":\"total-timeout\""));
-    });
-}
-
-#[test]
-fn an_upload_that_takes_longer_than_the_total_is_a_504() {
-    with(with_total(seconds(5)), async |bench| {
-        let (mut line, clock) = (bench.line(), Clock::start());
-        line.client.say("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n").await;
-        line.at_origin().await.hear_head().await;
-        while line.client.hears_nothing().await {
-            line.client.say(&[b'u'; 1000]).await;
-        }
-        clock.has_passed(seconds(5));
-        hears(&mut line.client, 504, "http_response_timeout").await;
     });
 }
 

@@ -1,7 +1,7 @@
 //! gRPC: deadlines, and failures as statuses.
 
 use super::{Ended, Frames, named};
-use crate::bench::{Setup, with};
+use crate::bench::{Setup, origin_address, with};
 use crate::talk::{Clock, pass};
 use gatehouse_core::plan::{Retry, Speaks, Timeouts};
 use gatehouse_rig::frames::{Frame, ask, code, flag};
@@ -119,6 +119,21 @@ fn the_time_of_a_call_is_passed_on_and_kept() {
         assert_eq!(heard.field("grpc-status"), Some("4"));
         at_origin.hear(stream).await;
         assert_eq!(bench.endpoints.list()[0].vitals.failed(), 0, "the caller's own time");
+    });
+}
+
+/// However little time callers give, no endpoint is ejected for it.
+#[test]
+fn a_call_that_ends_before_its_endpoint_is_reached_is_its_caller_s() {
+    with(grpc(), async |bench| {
+        bench.net.swallow(origin_address(1));
+        let mut client = Frames::open(&bench).await;
+        for stream in [1, 3, 5, 7, 9] {
+            call(&mut client, stream, &[("grpc-timeout", "1m")]).await;
+            assert_eq!(client.hear(stream).await.field("grpc-status"), Some("4"));
+        }
+        let vitals = &bench.endpoints.list()[0].vitals;
+        assert_eq!((vitals.connect_failed(), vitals.errors_in_a_row()), (0, 0));
     });
 }
 
