@@ -128,6 +128,7 @@ impl Kind {
     /// The one table of what failures mean.
     pub const fn facts(self) -> Facts {
         use Side::{Client, Gateway, Upstream};
+        const INTERNAL: &str = "proxy_internal_error";
         const REQUEST: &str = "http_request_error";
         const PROTOCOL: &str = "http_protocol_error";
         match self {
@@ -249,13 +250,9 @@ impl Kind {
                 "overloaded",
                 "the gateway is short of memory",
             ),
-            Kind::OutOfSockets => facts(
-                Gateway,
-                503,
-                "proxy_internal_error",
-                "out-of-sockets",
-                "the gateway has no descriptor or memory for another connection",
-            ),
+            Kind::OutOfSockets => {
+                facts(Gateway, 503, INTERNAL, "out-of-sockets", "no room for another socket")
+            }
             Kind::NoEndpoint => facts(
                 Gateway,
                 503,
@@ -453,13 +450,9 @@ impl Kind {
                 "call-deadline",
                 "the time the caller has given is over",
             ),
-            Kind::Internal => facts(
-                Gateway,
-                500,
-                "proxy_internal_error",
-                "internal",
-                "the gateway failed; this is a bug",
-            ),
+            Kind::Internal => {
+                facts(Gateway, 500, INTERNAL, "internal", "the gateway failed; this is a bug")
+            }
         }
     }
 }

@@ -30,6 +30,7 @@ mod own;
 mod parking;
 mod pick;
 mod pool;
+mod progress;
 mod proxied;
 mod queue;
 mod read;

@@ -6,6 +6,7 @@ use crate::grpc;
 use crate::hop::{self, Upgrade};
 use crate::lease::Complete;
 use crate::own::{self, Content, Ending};
+use crate::progress::Progress;
 use crate::receive::Answered;
 use crate::send::{Upload, UploadState};
 use crate::trace::{Blocker, Trace};
@@ -53,7 +54,7 @@ pub(crate) async fn respond(
     answered: Answered,
     trace: &mut Trace,
 ) -> Result<After, Failure> {
-    let Desk { heads, upload, download, .. } = desk;
+    let Desk { heads, upload, download, progress, .. } = desk;
     if heads.answer.status == 101 {
         // In a box of its own: few exchanges end so, and all would have room for it.
         let switched = tunnel::switch(worker, client, heads, admitted, answered, trace);
@@ -78,7 +79,9 @@ pub(crate) async fn respond(
     }
     trace.streams = true;
     let origin = &mut lease.origin;
-    let outcome = stream(worker, client, origin, upload, download, admitted, trace).await;
+    *progress = Progress::default();
+    let bodies = Bodies { upload, download, progress };
+    let outcome = stream(worker, client, origin, bodies, admitted, trace).await;
     trace.streams = false;
     download.give_back(&worker.pipes);
     trace.sent_bytes = download.payload();
@@ -188,21 +191,27 @@ fn says_nothing_of_its_end(asked: Method, answer: &ResponseHead) -> bool {
         && !matches!(answer.status, 204 | 304)
 }
 
+/// What moves while an answer is on its way.
+struct Bodies<'a> {
+    upload: &'a mut Upload,
+    download: &'a mut Pump,
+    progress: &'a mut Progress,
+}
+
 /// Carries the answer, and what is left of the request beside it.
 fn stream(
     worker: &Worker,
     client: &mut Client,
     origin: &mut crate::pool::Origin,
-    upload: &mut Upload,
-    download: &mut Pump,
+    bodies: Bodies<'_>,
     admitted: &Admitted<'_>,
     trace: &Trace,
 ) -> impl Future<Output = Result<(), Failure>> {
     let timeouts = &admitted.forward().timeouts;
     let until = trace.total_deadline(timeouts);
+    let rate_min = client.limits().read_rate_min;
     let (io, timer) = (&mut client.io, &mut client.timer);
-    let mut progress = 0;
-    let mut quiet_since: Option<Moment> = None;
+    let Bodies { upload, download, progress } = bodies;
     poll_fn(move |cx| {
         // A fault in the rest of the upload ends the upload; the answer is still owed.
         if let Poll::Ready(failure) = upload.poll(cx, io, &mut origin.stream)
@@ -217,12 +226,8 @@ fn stream(
             Poll::Pending => {}
         }
         // An origin may wait for the rest of the request before it goes on with its answer.
-        let moved = download.progress() + upload.progress();
-        if progress != moved || quiet_since.is_none() {
-            progress = moved;
-            quiet_since = Some(now());
-        }
-        let waits = download.waits();
+        let (waits, written) = (download.waits(), download.written());
+        progress.note(download.progress() + upload.progress(), written, waits, now);
         let mut late = match waits {
             Waits::Source => Failure::new(Step::Respond, Kind::UpstreamIdleTimeout),
             Waits::Sink => Failure::new(Step::Respond, Kind::ClientTooSlow),
@@ -230,7 +235,12 @@ fn stream(
         if waits == Waits::Source && !upload.reads() && io.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(Failure::new(Step::Respond, Kind::ClientGone)));
         }
-        let mut deadline = quiet_since.unwrap_or_default().after(timeouts.idle);
+        let mut deadline = progress.idle_until(timeouts.idle);
+        let read = progress.read_until(written, timeouts.idle, rate_min);
+        if let Some(read) = read.filter(|at| *at < deadline) {
+            deadline = read;
+            late = Failure::because(Step::Respond, Kind::ClientTooSlow, "below its `read-rate`");
+        }
         if let Some(until) = until.filter(|until| until.at < deadline) {
             deadline = until.at;
             let blocker = match waits {

@@ -10,6 +10,7 @@ use crate::log::LogSource;
 use crate::meters::{NO_ROUTE, RouteMeter, WorkerMeters};
 use crate::parking::Parking;
 use crate::pool::Pool;
+use crate::progress::Progress;
 use crate::rooms::Rooms;
 use crate::send::Upload;
 use crate::sockets::Arrival;
@@ -143,6 +144,8 @@ pub(crate) struct Desk {
     pub upload: Upload,
     /// The answer on its way, in step 11.
     pub download: Pump,
+    /// How it moves on.
+    pub progress: Progress,
     /// Interim answers of an attempt that may not speak with the client, until it is heard: at most
     /// as many as one exchange may have.
     pub interims: Vec<ResponseHead>,

@@ -178,6 +178,11 @@ impl Pump {
         self.progress
     }
 
+    /// Bytes written so far.
+    pub fn written(&self) -> u64 {
+        self.progress - self.source
+    }
+
     /// Bytes the sender has sent while the pump ran.
     pub fn source_bytes(&self) -> u64 {
         self.source
@@ -190,16 +195,7 @@ impl Pump {
 
     /// Whether any byte was written.
     pub fn has_begun(&self) -> bool {
-        self.framing == Framing::Frames || self.progress > self.source
-    }
-
-    /// Whether nothing of the body was taken from its sender.
-    pub fn is_untouched(&self) -> bool {
-        self.source == 0
-            && match self.framing {
-                Framing::Plain | Framing::Chunked => !self.has_begun(),
-                Framing::Frames => self.payload == 0,
-            }
+        self.framing == Framing::Frames || self.written() > 0
     }
 
     /// Whom a pending pump waits for.

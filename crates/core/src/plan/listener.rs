@@ -38,6 +38,9 @@ pub struct ClientLimits {
     pub idle_timeout: Duration,
     /// Bytes a second below which a request body is too slow, after 10 s of grace; 0 is no limit.
     pub body_rate_min: u32,
+    /// Bytes a second below which a client that is waited for reads its answer too slowly, once
+    /// it was waited for through a route's idle time; 0 is no limit.
+    pub read_rate_min: u32,
 }
 
 impl Default for ClientLimits {
@@ -55,6 +58,7 @@ impl Default for ClientLimits {
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             body_rate_min: 128,
+            read_rate_min: 128,
         }
     }
 }

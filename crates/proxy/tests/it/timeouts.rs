@@ -23,6 +23,7 @@ pub fn setup() -> Setup {
             head_timeout: seconds(7),
             idle_timeout: seconds(17),
             body_rate_min: 100,
+            read_rate_min: 90,
             ..ClientLimits::default()
         },
         retry: Retry { attempts: 0, ..Retry::default() },
@@ -317,6 +318,39 @@ fn an_answer_that_takes_longer_than_the_total_is_cut() {
         assert!(!line.client.hear_end().await.contains('0'));
         assert!(bench.log().contains("\"failure\":\"total-timeout\""));
     });
+}
+
+/// Reads so many bytes a second until the answer has ended; for how long it went on.
+async fn read_slowly(bench: &Bench, bytes: usize) -> Duration {
+    let mut line = bench.line();
+    line.ask(get("/"), "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n").await;
+    line.client.hear_head().await;
+    let (clock, body) = (Clock::start(), vec![b'x'; 500_000]);
+    while !bench.log().contains("/") && clock.passed() < seconds(90) {
+        line.at_origin().await.pour(&body).await;
+        line.client.hear_raw_some(bytes).await;
+        pass(seconds(1)).await;
+    }
+    clock.passed()
+}
+
+#[test]
+fn a_client_that_reads_below_the_least_rate_is_cut() {
+    let with_rate = |rate| {
+        let mut setup = setup();
+        setup.limits.read_rate_min = rate;
+        setup
+    };
+    with(with_rate(10_000), async |bench| {
+        // It never stands still for long, and of each second it is waited for all.
+        let passed = read_slowly(&bench, 5_000).await;
+        assert!((seconds(25)..seconds(28)).contains(&passed), "{passed:?}");
+    });
+    for rate in [4_000, 0] {
+        with(with_rate(rate), async |bench| {
+            assert!(read_slowly(&bench, 5_000).await > seconds(80));
+        });
+    }
 }
 
 #[test]

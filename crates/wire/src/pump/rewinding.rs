@@ -2,12 +2,22 @@
 
 use super::Pump;
 use crate::buffer::Inbox;
+use crate::h1::encode::Framing;
 
 impl Pump {
     /// Keeps the first bytes of the body, so that all of a short one can be sent again. Not one
     /// that is chunked: its framing is gone once it was read.
     pub fn keep(&mut self) {
         self.keeps = self.decoder.remaining().is_some() || self.decoder.ends_with_connection();
+    }
+
+    /// Whether nothing of the body was taken from its sender.
+    pub fn is_untouched(&self) -> bool {
+        self.source == 0
+            && match self.framing {
+                Framing::Plain | Framing::Chunked => !self.has_begun(),
+                Framing::Frames => self.payload == 0,
+            }
     }
 
     /// Keeps nothing any more.

@@ -26,8 +26,16 @@ const OF_REQUESTS: [&str; 12] = [
 ];
 
 /// What requests may cost.
-const LIMITS_OF_REQUESTS: [&str; 7] =
-    ["head-bytes", "fields", "target-bytes", "body-bytes", "streams", "idle-timeout", "body-rate"];
+const LIMITS_OF_REQUESTS: [&str; 8] = [
+    "head-bytes",
+    "fields",
+    "target-bytes",
+    "body-bytes",
+    "streams",
+    "idle-timeout",
+    "body-rate",
+    "read-rate",
+];
 
 /// An upstream as it was written, until it is known what its routes carry.
 #[derive(Debug, Default)]

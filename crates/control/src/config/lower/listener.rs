@@ -221,6 +221,7 @@ impl Lower<'_> {
             head_timeout: table.duration("head-timeout").unwrap_or(usual.head_timeout),
             idle_timeout: table.duration("idle-timeout").unwrap_or(usual.idle_timeout),
             body_rate_min: table.bytes("body-rate").map_or(usual.body_rate_min, small),
+            read_rate_min: table.bytes("read-rate").map_or(usual.read_rate_min, small),
         };
         if let Some(entry) = table.entry("target-bytes")
             && limits.target_bytes_max > limits.head_bytes_max

@@ -290,6 +290,15 @@ const LIMIT_KEYS: &[Key] = &[
          no limit.",
     )
     .default("\"128B/s\""),
+    key(
+        "read-rate",
+        Shape::ByteRate { max: GIB },
+        "\"1KiB/s\"",
+        "A client that is waited for, for longer than `timeout.idle` in all and a second more for \
+         each so many bytes that it took meanwhile, reads too slowly: its answer is cut. \
+         `\"0B/s\"` is no limit.",
+    )
+    .default("\"128B/s\""),
 ];
 
 static LOG: Section = Section {

@@ -1,7 +1,6 @@
 //! Clients: most play by the rules, some do not. Each knows what it may be told.
 
-use super::end::{Broken, End, Framing, Head, PATIENCE, Pace};
-use super::origin::broken_chunk;
+use super::end::{Broken, End, Framing, Head, PATIENCE, Pace, broken_chunk};
 use super::question::{Leave, Question, Wrong};
 use super::world::{IDLE_TIMEOUT, World};
 use crate::bench::GATEWAY;

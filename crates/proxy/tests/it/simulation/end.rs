@@ -300,6 +300,21 @@ impl End {
     }
 }
 
+/// A chunk of one byte of `content` that does not end where it says, or a line that is none.
+pub fn broken_chunk(dice: &mut Dice, content: Content, at: usize) -> Vec<u8> {
+    let mut text = b"1\r\n".to_vec();
+    content.append(at, 1, &mut text);
+    match dice.below(6) {
+        0 => text.extend_from_slice(b"!\r\n0\r\n\r\n"),
+        1 => text.extend_from_slice(b"\n0\r\n\r\n"),
+        2 => text = b"x\r\n".to_vec(),
+        3 => text = b"-1\r\n\r\n".to_vec(),
+        4 => text = b"1\n".to_vec(),
+        _ => text = b"0\r\n".to_vec(),
+    }
+    text
+}
+
 /// A head as it came.
 #[derive(Clone, Debug)]
 pub struct Head {
