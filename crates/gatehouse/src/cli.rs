@@ -325,7 +325,7 @@ pub(crate) struct TestArgs {
 /// Which running gateway.
 #[derive(Debug, Args)]
 pub(crate) struct AdminArgs {
-    /// Where its admin interface listens; by default as the configuration has it.
+    /// Where its admin interface listens, in place of what the configuration says.
     #[arg(long, value_name = "ADDRESS", conflicts_with = "config", value_parser = admin)]
     pub admin: Option<SocketAddr>,
     #[command(flatten)]

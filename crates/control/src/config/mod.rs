@@ -77,6 +77,9 @@ pub struct Loaded {
     pub left_out: usize,
     /// The patterns of its includes, as paths.
     pub includes: Vec<PathBuf>,
+    /// Where a gateway that it was written for can be asked, as far as that can be told: known also
+    /// where other things are wrong.
+    pub admin: Option<SocketAddr>,
     /// What it means; `None` where one of the problems is an error.
     pub lowered: Option<Lowered>,
 }
@@ -169,5 +172,11 @@ fn load_by(env: &dyn Env, read: impl FnOnce(&mut Reader<'_>)) -> Loaded {
         false => lower::lower(&trees, &sources, env, &mut report),
     };
     let (problems, left_out) = report.finish();
-    Loaded { sources, problems, left_out, includes, lowered }
+    let admin = trees.iter().find_map(admin_of);
+    Loaded { sources, problems, left_out, includes, admin, lowered }
+}
+
+fn admin_of(tree: &Table) -> Option<SocketAddr> {
+    let bind = tree.table("admin")?.text("bind")?;
+    bind.text.parse().ok().filter(|address: &SocketAddr| address.ip().to_canonical().is_loopback())
 }

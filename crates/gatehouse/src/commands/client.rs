@@ -1,8 +1,9 @@
 //! Asks the admin interface of a running gateway: one request, one answer, within a limit.
 
-use super::{INPUT, USAGE, Usable, WORLD, complain, usable};
+use super::{INPUT, USAGE, WORLD, complain, exit_code, load, paint};
 use crate::cli::AdminArgs;
 use gatehouse_control::admin::SERVER;
+use gatehouse_control::config::render;
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -38,10 +39,14 @@ pub(super) fn address(args: &AdminArgs) -> Result<SocketAddr, ExitCode> {
     if let Some(address) = args.admin {
         return Ok(address);
     }
-    let Usable { lowered, .. } = usable(&args.file.config).inspect_err(|_| {
+    let loaded = load(&args.file.config);
+    if loaded.lowered.is_none() && loaded.admin.is_none() {
+        complain(&render(&loaded, paint()));
         complain("hint: the file says where to ask; --admin ADDRESS asks without it\n");
-    })?;
-    match lowered.admin {
+        return Err(exit_code(&loaded));
+    }
+    // What else is wrong with the file is the gateway's to say, where it matters.
+    match loaded.admin {
         Some(address) if address.port() != 0 => Ok(address),
         Some(_) => {
             complain("error: admin.bind has port 0, any free one; name it with --admin\n");

@@ -109,6 +109,15 @@ fn a_bad_file_changes_nothing_and_says_why_as_check_does() {
     assert_eq!(samples.sum("config_generation", &[]), 1);
     assert_eq!(samples.sum("config_last_reload_failed", &[]), 1);
     assert_eq!(samples.sum("config_reload_failures_total", &[]), 1);
+    // The command finds the gateway by a file that is wrong elsewhere, and lets it judge that.
+    let admin = |bind: &str| format!("[admin]\nbind = \"{bind}\"");
+    let named = bad.replace(&admin("127.0.0.1:0"), &admin(&gateway.admin().to_string()));
+    gateway.reconfigure(&named);
+    let told = run(&["reload"], gateway.folder());
+    assert_eq!(told.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&told.stderr).into_owned();
+    assert!(told.contains("did you mean `respond`?"), "{told}");
+    assert_eq!(scrape(&gateway).sum("config_reload_failures_total", &[]), 2);
     reload(&gateway, &says("two"));
     assert_eq!(get(gateway.listener("web"), "/").text(), "two");
     assert_eq!(scrape(&gateway).sum("config_last_reload_failed", &[]), 0);
