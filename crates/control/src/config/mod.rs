@@ -117,6 +117,8 @@ pub struct Places {
     pub routes: Vec<Place>,
     /// The upstreams' names; for one written inside a route, that.
     pub upstreams: Vec<Place>,
+    /// The access log's file.
+    pub access_log: Place,
 }
 
 /// How loading went, for whoever has to give an exit code.

@@ -207,10 +207,9 @@ fn unknown_key(section: &'static Section, name: &str, place: Place) -> Problem {
         Some(format!("`{name}` belongs to {}: {}", home.noun, home.heading))
     };
     let hint = near.map(|near| format!("did you mean `{near}`?")).or_else(elsewhere);
-    let keys = || format!("it has {}", one_of(section.keys.iter().map(|key| key.name)));
+    let keys = format!("it has {}", one_of(section.keys.iter().map(|key| key.name)));
     let reason = format!("{} has no key `{}`", section.noun, name.escape_debug());
-    let hint = hint.or_else(|| (section.keys.len() <= 8).then(keys));
-    Problem::error(Kind::UnknownKey, place, reason).hint_if(hint)
+    Problem::error(Kind::UnknownKey, place, reason).hint(hint.unwrap_or(keys))
 }
 
 fn later_key(key: &Key, place: Place) -> Problem {

@@ -3,7 +3,9 @@
 use super::{complain, count, exit_code, load, paint, say};
 use crate::cli::CheckArgs;
 use gatehouse_control::certificates::prepare;
-use gatehouse_control::config::{Json, Kind, Loaded, Lowered, Problem, problem_json, render};
+use gatehouse_control::config::{
+    AccessTo, Json, Kind, Loaded, Lowered, Problem, problem_json, render,
+};
 use gatehouse_control::dns::look_up_now;
 use gatehouse_control::memory_bound::{MemoryBound, memory_bound};
 use gatehouse_core::plan::{Action, Address, Balance, Bind, Plan, RouteId, Target, Transport};
@@ -25,6 +27,10 @@ const LISTED_MAX: usize = 50;
 pub(crate) fn run(args: CheckArgs) -> ExitCode {
     let mut loaded = load(&args.file.config);
     prepare(&mut loaded, None);
+    if let Some(problem) = loaded.lowered.as_ref().and_then(unwritable_log) {
+        loaded.problems.push(problem);
+        loaded.lowered = None;
+    }
     let unresolved = loaded.lowered.as_ref().map(unresolved_names).unwrap_or_default();
     loaded.problems.extend(unresolved);
     if args.json {
@@ -36,6 +42,23 @@ pub(crate) fn run(args: CheckArgs) -> ExitCode {
         say(&summary(&loaded, lowered));
     }
     exit_code(&loaded)
+}
+
+/// Says where the access log can be no file. Whether it may be written is not asked: the gateway
+/// may be run by somebody else.
+fn unwritable_log(lowered: &Lowered) -> Option<Problem> {
+    let AccessTo::File(path) = &lowered.access_log else { return None };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let (reason, hint) = if path.is_dir() {
+        let reason = format!("{} is a folder, and the access log a file", path.display());
+        (reason, format!("write \"{}\"", path.join("access.log").display()))
+    } else if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        let reason = format!("there is no folder {} for the access log", folder.display());
+        (reason, format!("make it: mkdir -p {}", folder.display()))
+    } else {
+        return None;
+    };
+    Some(Problem::error(Kind::Dangling, lowered.places.access_log, reason).hint(hint))
 }
 
 /// Warns of endpoints whose names do not resolve right now.

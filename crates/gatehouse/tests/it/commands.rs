@@ -79,6 +79,25 @@ fn check_refuses_with_places_and_without_colour() {
 }
 
 #[test]
+fn check_refuses_an_access_log_that_can_be_no_file() {
+    let folder = Folder::new("check-log");
+    let check = |to: &str| {
+        let log = format!("[log]\naccess = {{ to = \"{to}\" }}\n");
+        let doors = "[listeners.web]\nbind = \"127.0.0.1:8080\"\n[[routes]]\nrespond = { status = 204 }\n";
+        folder.write("gatehouse.toml", &format!("{doors}{log}"));
+        let output = folder.run(&["check"]);
+        (output.status.code(), err(&output))
+    };
+    assert_eq!(check("access.log").0, Some(0));
+    let (code, said) = check("there/is/none.log");
+    assert_eq!(code, Some(1));
+    assert!(said.contains("there/is for the access log") && said.contains("mkdir -p"), "{said}");
+    let (code, said) = check("/");
+    assert_eq!(code, Some(1));
+    assert!(said.contains("/ is a folder, and the access log a file"), "{said}");
+}
+
+#[test]
 fn a_file_that_is_not_there_is_the_worlds_fault() {
     let folder = Folder::new("nowhere");
     for args in [&["check"][..], &["test"], &["fmt"], &["explain", "GET", "http://a/"]] {

@@ -117,6 +117,7 @@ pub(crate) fn lower(
         listeners: lower.listeners.places(),
         routes: lower.rule_places.clone(),
         upstreams: lower.upstreams.places(),
+        access_log: settings.access_log_place,
     };
     let rules = lower.shadowed();
     if lower.report.errors() > 0 {

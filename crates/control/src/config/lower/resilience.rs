@@ -270,10 +270,11 @@ fn endpoint_is_one(table: &Table) -> bool {
 fn hedge_rule(text: &str) -> Result<HedgeRule, Fault> {
     let bad = |reason: String| Fault::bad(reason).hint("write \"p95\" or \"50ms\"");
     if let Some(percent) = text.strip_prefix('p') {
-        let share = percent.parse::<f64>().ok().map(|percent| percent / 100.0);
-        let fits = share.filter(|share| (0.5..=0.999).contains(share));
+        let percent = percent.parse::<f64>().ok();
+        let fits = percent.filter(|percent| (50.0..=99.9).contains(percent));
         let reason = || format!("\"{}\" is no percentile from p50 to p99.9", text.escape_debug());
-        return fits.map(HedgeRule::Percentile).ok_or_else(|| bad(reason()));
+        let rule = fits.map(|percent| HedgeRule::Percentile(percent / 100.0));
+        return rule.ok_or_else(|| bad(reason()));
     }
     let after = units::duration(text);
     let after = after.ok().filter(|after| (HEDGE_MIN..=HEDGE_MAX).contains(after));

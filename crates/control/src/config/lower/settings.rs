@@ -1,6 +1,7 @@
 //! What holds for the whole gateway: workers, drain, admin, the access log.
 
 use super::super::problem::Kind;
+use super::super::source::Place;
 use super::super::tree::{Entry, Table, Text};
 use super::Lower;
 use super::listener::port_missing;
@@ -33,6 +34,7 @@ pub(super) struct Settings {
     pub(super) admin: Option<SocketAddr>,
     pub(super) log_format: Option<LogFormat>,
     pub(super) access_log: AccessTo,
+    pub(super) access_log_place: Place,
     pub(super) ceilings: Ceilings,
 }
 
@@ -50,14 +52,17 @@ impl Lower<'_> {
         let limits = merged.limits.and_then(|entry| entry.item.table());
         let connections = limits.and_then(|limits| limits.count("connections"));
         let admin = merged.admin.and_then(|entry| entry.item.table());
-        let (log_format, access_log) =
-            self.access_log(merged.log.and_then(|entry| entry.item.table()));
+        let log = merged.log.and_then(|entry| entry.item.table());
+        let (log_format, access_log) = self.access_log(log);
+        let access_to = log.and_then(|log| log.table("access")?.text("to"));
+        let access_log_place = access_to.map(|to| to.place).unwrap_or_default();
         Settings {
             workers: workers.and_then(NonZeroUsize::new),
             drain,
             admin: admin.and_then(|admin| self.admin(admin)),
             log_format,
             access_log,
+            access_log_place,
             ceilings: Ceilings {
                 memory_bytes: limits.and_then(|limits| limits.bytes("memory")),
                 connections: connections.map(|most| u32::try_from(most).unwrap_or(u32::MAX)),
