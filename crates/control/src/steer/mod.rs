@@ -73,7 +73,7 @@ pub(crate) struct Steering {
     /// What is started when it is to be followed.
     pub program: Option<Program>,
     /// What is to follow it, until it serves.
-    pub starting: Option<Starting>,
+    pub starting: Option<Arc<Starting>>,
     pub draining: bool,
 }
 
@@ -90,7 +90,8 @@ impl Steering {
     /// at once.
     pub async fn steer(&mut self, mut signals: Signals) {
         let mut timer = Timer::default();
-        while !(self.draining && self.gate.is_drained()) {
+        // What was to follow has ended before this process does.
+        while !(self.draining && self.gate.is_drained() && self.starting.is_none()) {
             match self.next(&mut signals, &mut timer).await {
                 Event::Look => self.look_at_certificates(),
                 Event::Signal(Signal::Terminate) => self.terminate(),
@@ -151,7 +152,9 @@ impl Steering {
 
     fn terminate(&mut self) {
         // One that is starting ends too.
-        self.starting = None;
+        if let Some(starting) = &self.starting {
+            starting.call_off();
+        }
         self.acme.stop();
         // Before anything else ends: others stop sending requests here.
         self.register.stop();

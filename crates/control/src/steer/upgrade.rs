@@ -11,8 +11,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsString;
 use std::io;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a successor may take until it serves.
@@ -30,13 +30,42 @@ pub struct Program {
     pub arguments: Vec<OsString>,
 }
 
-/// A successor that is starting. Dropping this ends it.
-#[derive(Debug)]
-pub(crate) struct Starting(Arc<AtomicBool>);
+/// A successor that is starting.
+#[derive(Debug, Default)]
+pub(crate) struct Starting {
+    called_off: AtomicBool,
+    /// Its process, until somebody has waited for its end.
+    process: Mutex<Option<Pid>>,
+}
 
-impl Drop for Starting {
-    fn drop(&mut self) {
-        self.0.store(true, Relaxed);
+impl Starting {
+    /// Ends it at once, whatever it does; whether it had come up by then is still told.
+    pub fn call_off(&self) {
+        self.called_off.store(true, SeqCst);
+        self.kill();
+    }
+
+    /// Notes its process, which is ended where that was called off meanwhile.
+    fn is(&self, process: Option<Pid>) {
+        *self.lock() = process;
+        if self.is_called_off() {
+            self.kill();
+        }
+    }
+
+    fn is_called_off(&self) -> bool {
+        self.called_off.load(SeqCst)
+    }
+
+    fn kill(&self) {
+        // Its number is nobody else's as long as nobody has waited for it.
+        if let Some(process) = *self.lock() {
+            let _ = kill_process(process, Signal::KILL);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Pid>> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -51,15 +80,15 @@ impl Steering {
             Ok(estate) => estate,
             Err(error) => return eprintln!("error: no upgrade: {error}"),
         };
-        let called_off: Arc<AtomicBool> = Arc::default();
-        let watched = Arc::clone(&called_off);
+        let starting: Arc<Starting> = Arc::default();
+        let own = Arc::clone(&starting);
         let work = move || {
-            let started = start(&program, &estate, &watched).map_err(|error| error.to_string());
+            let started = start(&program, &estate, &own).map_err(|error| error.to_string());
             Order::Upgraded(started)
         };
         let failed = Order::Upgraded(Err("starting it failed; this is a bug".to_owned()));
         match self.mailbox.run("upgrade", Reply::unread(), failed, work) {
-            Ok(()) => self.starting = Some(Starting(called_off)),
+            Ok(()) => self.starting = Some(starting),
             Err(error) => eprintln!("error: no upgrade: no thread: {error}"),
         }
     }
@@ -124,7 +153,7 @@ impl Steering {
 }
 
 /// Starts a successor and waits until it serves.
-fn start(program: &Program, estate: &Estate, called_off: &AtomicBool) -> io::Result<u32> {
+fn start(program: &Program, estate: &Estate, starting: &Starting) -> io::Result<u32> {
     let (line, other) = Line::pair()?;
     let mut child = Command::new(&program.name)
         .args(&program.arguments)
@@ -137,7 +166,9 @@ fn start(program: &Program, estate: &Estate, called_off: &AtomicBool) -> io::Res
         .map_err(|error| {
             io::Error::other(format!("{}: {error}", program.name.to_string_lossy()))
         })?;
-    let ready = estate.send(&line).and_then(|()| follow(&line, &mut child, called_off));
+    starting.is(Some(Pid::from_child(&child)));
+    let ready = estate.send(&line).and_then(|()| follow(&line, &mut child, starting));
+    starting.is(None);
     match ready {
         Ok(()) => Ok(child.id()),
         Err(error) => {
@@ -154,17 +185,27 @@ fn start(program: &Program, estate: &Estate, called_off: &AtomicBool) -> io::Res
     }
 }
 
+/// Whether it has ended. Once that was asked its number may be another's.
+fn has_ended(child: &mut Child, starting: &Starting) -> io::Result<bool> {
+    let mut process = starting.lock();
+    let ended = child.try_wait()?.is_some();
+    if ended {
+        *process = None;
+    }
+    Ok(ended)
+}
+
 /// Waits until the successor serves.
-fn follow(line: &Line, child: &mut Child, called_off: &AtomicBool) -> io::Result<()> {
+fn follow(line: &Line, child: &mut Child, starting: &Starting) -> io::Result<()> {
     let end = Instant::now() + READY_MAX;
     while Instant::now() < end {
         if await_ready(line, LOOK)?.is_some() {
             return Ok(());
         }
-        if called_off.load(Relaxed) {
+        if starting.is_called_off() {
             return Err(io::Error::other("called off"));
         }
-        if child.try_wait()?.is_some() {
+        if has_ended(child, starting)? {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }

@@ -83,7 +83,8 @@ fn check_refuses_an_access_log_that_can_be_no_file() {
     let folder = Folder::new("check-log");
     let check = |to: &str| {
         let log = format!("[log]\naccess = {{ to = \"{to}\" }}\n");
-        let doors = "[listeners.web]\nbind = \"127.0.0.1:8080\"\n[[routes]]\nrespond = { status = 204 }\n";
+        let doors =
+            "[listeners.web]\nbind = \"127.0.0.1:8080\"\n[[routes]]\nrespond = { status = 204 }\n";
         folder.write("gatehouse.toml", &format!("{doors}{log}"));
         let output = folder.run(&["check"]);
         (output.status.code(), err(&output))
