@@ -8,7 +8,7 @@ use crate::pool::{Certainty, Origin, Pool};
 use crate::sessions::{self, Turn};
 use crate::trace::Trace;
 use crate::worker::Worker;
-use gatehouse_core::failure::{Failure, Kind, Step};
+use gatehouse_core::failure::{Failure, Kind, Side, Step};
 use gatehouse_core::moment::Moment;
 use gatehouse_core::plan::ProxyVersion;
 use gatehouse_wire::h2::Session;
@@ -133,7 +133,7 @@ pub(crate) async fn fresh(
         return Box::pin(share(worker, client, admitted, pick, trace)).await;
     }
     let stream = dial(worker, client, admitted, &pick, trace).await.map_err(|failure| {
-        if failure.kind != Kind::ClientGone {
+        if failure.side() == Side::Upstream {
             pick.count_connect_failure();
         }
         Lost { failure, endpoint: Some(pick.id()), intact: true }
@@ -173,7 +173,7 @@ async fn share(
         };
         let opened = begin(worker, client, admitted, &pick, trace).await;
         let session = opened.map_err(|failure| {
-            if failure.kind != Kind::ClientGone {
+            if failure.side() == Side::Upstream {
                 pick.count_connect_failure();
             }
             lost(&pick, failure)

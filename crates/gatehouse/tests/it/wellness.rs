@@ -105,15 +105,37 @@ fn errors_in_a_row_eject_an_endpoint_for_a_while() {
         standings(&gateway)[1] == "ejected"
     });
     gateway.expect_error_line("ejected for 600 ms: ");
-    gateway.expect_error_line("no longer ejected");
+    gateway.expect_error_line("probing: it is given 3 requests");
+    assert_eq!(standings(&gateway)[1], "probing");
     wait_until(LIMIT, || {
         get(web, "/");
         standings(&gateway)[1] == "ejected"
     });
-    gateway.expect_error_line("ejected for 1200 ms: ");
+    gateway.expect_error_line("ejected for 1200 ms: a probe failed");
     let asked = bad.connections();
     assert!(bodies(&gateway, 20).iter().all(|body| body.contains("one")));
     assert_eq!(bad.connections(), asked, "it was asked while it was ejected");
+}
+
+#[test]
+fn an_ejected_endpoint_that_is_well_again_has_its_share_once_its_probes_went_well() {
+    let (one, mut two) = (Origin::start("one").expect("a port"), Origin::start("two").expect("it"));
+    let outlier = "outlier = { consecutive-errors = 2, eject-for = \"300ms\", probes = 2 }";
+    let gateway = start(&[one.address(), two.address()], outlier);
+    let web = gateway.listener("web");
+    two.kill();
+    wait_until(LIMIT, || {
+        assert_eq!(get(web, "/").status, 200);
+        standings(&gateway)[1] == "ejected"
+    });
+    two.restart().expect("its port");
+    wait_until(LIMIT, || standings(&gateway)[1] == "probing");
+    let before = two.requests();
+    // Half of them are its turn.
+    assert_eq!(bodies(&gateway, 4).iter().filter(|body| body.contains("two")).count(), 2);
+    gateway.expect_error_line("no longer ejected");
+    wait_until(LIMIT, || standings(&gateway) == ["ready", "ready"]);
+    assert_eq!(two.requests(), before + 2);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod allocations;
 mod back_pressure;
 mod bench;
+mod breaking;
 mod buffering;
 mod closing;
 mod draining;
