@@ -217,17 +217,17 @@ impl Conduct {
         let requests = reading.requests.saturating_sub(window.requests).max(errors);
         let enough = requests >= u64::from(rule.requests_min.max(1));
         let rate = errors as f64 / requests.max(1) as f64;
-        if let Some(most) = rule.error_rate.filter(|most| enough && rate > *most) {
-            debug_assert!(most <= 1.0);
+        let latency_floor = window.latency_floor;
+        let is_over = now.since(window.since) >= rule.window;
+        if is_over {
+            // Whatever it says: what could not be followed by an ejection now never is.
+            self.open_window(reading, now);
+        }
+        if rule.error_rate.is_some_and(|most| enough && rate > most) {
             return Some(Reason::ErrorRate(rate));
         }
-        if now.since(window.since) < rule.window {
-            return None;
-        }
-        let slower =
-            median.filter(|median| *median > 0.0).map(|median| window.latency_floor / median);
-        self.open_window(reading, now);
-        let most = rule.latency_factor.filter(|_| enough)?;
+        let most = rule.latency_factor.filter(|_| is_over && enough)?;
+        let slower = median.filter(|median| *median > 0.0).map(|median| latency_floor / median);
         slower.filter(|times| *times > most).map(Reason::Slow)
     }
 }
@@ -434,6 +434,21 @@ mod tests {
             bench.serve(0, good, bad);
             assert_eq!(!bench.tick().is_empty(), ejected, "{good} {bad}");
         }
+    }
+
+    #[test]
+    fn a_window_is_over_in_its_time_though_nobody_more_may_be_ejected_for_it() {
+        let rule =
+            OutlierRule { consecutive_errors: 5, error_rate: Some(0.3), ..OutlierRule::default() };
+        let mut bench = Bench::new(rule, 2);
+        bench.serve(0, 0, 5);
+        assert_eq!(bench.tick().len(), 1);
+        bench.serve(1, 10, 20);
+        bench.serve(1, 1, 0);
+        assert_eq!(bench.ticks_until_change(101).expect("it may show itself").1.len(), 1);
+        bench.ticks_until_change(101);
+        bench.readings[0].trial = Trial::Passed;
+        assert_eq!(bench.tick(), [(0, Change::Returned)], "and the other was well since");
     }
 
     #[test]

@@ -38,7 +38,7 @@ fn a_probe_that_finds_no_endpoint_is_given_back() {
         upstream.probing().set(Gate::HalfOpen, 3);
         for _ in 0..4 {
             let head = refusal(&bench).await;
-            assert!(head.contains("no-endpoint"), "{head}");
+            assert!(head.contains("the upstream has no endpoint"), "{head}");
         }
         assert_eq!(upstream.probing().trial(), Trial::Idle);
         stand(&bench, &upstream, Standing::Ready);

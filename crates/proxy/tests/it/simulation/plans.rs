@@ -64,7 +64,8 @@ impl Rules {
             // Who finds a limit is refused, or waits in vain.
             concurrency: dice.pick(&concurrencies).filter(|_| !gentle),
             outlier: some_outlier(dice),
-            breaker: some_breaker(dice),
+            // An answer may well be an error, and who finds the breaker open is refused.
+            breaker: some_breaker(dice).filter(|_| !gentle),
         }
     }
 }

@@ -6,6 +6,7 @@ use super::plans::{Changed, plan};
 use crate::bench::{GATEWAY, origin_address};
 use crate::talk::pass;
 use gatehouse_core::endpoints::Endpoints;
+use gatehouse_core::outlier::OutlierRule;
 use gatehouse_core::vitals::{EndpointVitals, UpstreamVitals};
 use gatehouse_proxy::gate::memory::MemoryGate;
 use gatehouse_rig::storm::Dice;
@@ -112,12 +113,14 @@ impl World {
         let count = 1 + dice.below(ORIGINS_MAX.into()) as u8;
         let vitals: Vec<Arc<EndpointVitals>> = (0..count).map(|_| Arc::default()).collect();
         let upstream: Arc<UpstreamVitals> = Arc::default();
-        let first = Changed { rules: Rules::some(dice, true), ..Changed::default() };
+        let weather = Weather::some(dice);
+        let rules = Rules::some(dice, weather.is_gentle());
+        let first = Changed { rules, ..Changed::default() };
         let mut control = Control::new(&vitals, Arc::clone(&upstream), first.rules);
         let endpoints = vec![control.endpoints()];
         let gate = MemoryGate::start(plan(count, &first), endpoints, &net, GATEWAY.into(), seed);
         let sites = (0..count).map(|_| Site::default()).collect();
-        let weather = Cell::new(Weather::some(dice));
+        let weather = Cell::new(weather);
         let (ledger, busy) = (RefCell::default(), Cell::new(0));
         let control = RefCell::new(control);
         Rc::new(World { seed, net, gate, weather, sites, ledger, busy, vitals, upstream, control })
@@ -180,7 +183,11 @@ impl World {
         }
         let mut control = self.control.borrow_mut();
         control.list_all();
-        let rules = Rules { hedge: None, concurrency: None, ..control.rules() };
+        // However well they are, origins here take their time as they like.
+        let patient = |rule| OutlierRule { latency_factor: None, ..rule };
+        let before = control.rules();
+        let outlier = before.outlier.map(patient);
+        let rules = Rules { hedge: None, concurrency: None, outlier, ..before };
         control.set_rules(rules);
         let plan = plan(self.sites.len() as u8, &Changed { rules, ..Changed::default() });
         self.gate.publish(plan, vec![control.endpoints()]);
