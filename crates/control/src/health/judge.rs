@@ -26,11 +26,21 @@ pub(crate) struct Kept {
     next_check: Moment,
     /// A check is under way.
     is_checked: bool,
-    /// When it was last found well again.
+    /// When it came, or came back, where others were ready.
     returned: Option<Moment>,
 }
 
 impl Kept {
+    /// Of an endpoint that is new; it warms up from then on, where that is said.
+    pub fn newcomer(warms_up_from: Option<Moment>) -> Kept {
+        Kept { returned: warms_up_from, ..Kept::default() }
+    }
+
+    /// Lets it warm up from now on.
+    pub fn warm_up(&mut self, now: Moment) {
+        self.returned = Some(now);
+    }
+
     /// Whether it takes requests under these rules, as far as its health goes.
     pub fn standing(&self, upstream: &UpstreamPlan) -> Standing {
         let condition = |rule| self.record.unwrap_or_else(|| Record::new(rule)).condition();

@@ -188,3 +188,30 @@ fn a_breaker_is_not_blind_because_an_endpoint_has_left() {
     serve(&published[0].list()[0], 20, 20);
     assert!(judged(&registry, &one, &mut now, 1).concat().contains("breaker open"));
 }
+
+/// How warm each published endpoint is.
+fn warmths(endpoints: &Endpoints) -> Vec<u8> {
+    endpoints.list().iter().map(|endpoint| endpoint.warmth).collect()
+}
+
+#[test]
+fn who_comes_while_others_are_ready_warms_up_and_who_is_there_from_the_start_does_not() {
+    let registry = Registry::default();
+    let slow = |endpoints: &str| {
+        let mut plan = plan(endpoints);
+        plan.upstreams[0].slow_start = Duration::from_secs(3_600);
+        plan
+    };
+    let nobody = slow("\"new.internal:81\"");
+    let two = slow("\"127.0.0.1:81\", \"127.0.0.1:82\"");
+    let three = slow("\"127.0.0.1:81\", \"127.0.0.1:82\", \"127.0.0.1:83\"");
+    assert_eq!(warmths(&registry.endpoints(&nobody)[0]), []);
+    assert_eq!(warmths(&adopted(&registry, &nobody, &two)[0]), [100, 100]);
+    let published = adopted(&registry, &two, &three);
+    assert_eq!(warmths(&published[0]), [100, 100, 10]);
+    let name = published[0].list()[1].text.clone();
+    let mut known = registry.lock();
+    let kept = known.upstreams.get_mut(&three.upstreams[0].name).expect("it is known");
+    kept.takes_back(&name, now());
+    assert_eq!(warmths(&known.build(&three.upstreams[0], now())), [100, 10, 10]);
+}

@@ -1,6 +1,6 @@
 //! Who is well: checks and real traffic leave endpoints out, and take them in again.
 
-use crate::front::{BINARY, DOORS, LIMIT, ask_admin, get, scrape};
+use crate::front::{BINARY, DOORS, LIMIT, ask_admin, get, post, scrape};
 use crate::json::Json;
 use gatehouse_rig::origin::Origin;
 use gatehouse_rig::process::Gateway;
@@ -198,4 +198,36 @@ fn health_lives_through_a_reload() {
     gateway.signal(gatehouse_rig::process::Signal::Hup);
     gateway.expect_error_line("reload");
     assert_eq!(standings(&gateway), ["ready", "ejected"]);
+}
+
+#[test]
+fn an_endpoint_that_is_drained_no_more_or_was_added_warms_up() {
+    let each = ["one", "two", "three"].map(|name| Origin::start(name).expect("a port"));
+    let [one, two, three] = [&each[0], &each[1], &each[2]].map(Origin::address);
+    let config = |endpoints: &[SocketAddr]| {
+        let list: Vec<String> = endpoints.iter().map(|each| format!("\"{each}\"")).collect();
+        format!(
+            "{DOORS}[[routes]]\nupstream = \"all\"\n[upstreams.all]\nendpoints = [{}]\n\
+             slow-start = \"1h\"\n",
+            list.join(", ")
+        )
+    };
+    let gateway = Gateway::start(BINARY, &config(&[one, two]));
+    let warmths = || -> Vec<Json> {
+        let upstream = upstream(&gateway);
+        upstream.list("endpoints").iter().map(|each| each.at("warmth_percent").clone()).collect()
+    };
+    let whole = warmths()[0].clone();
+    assert_eq!(warmths(), [whole.clone(), whole.clone()]);
+    for what in ["drain", "undrain"] {
+        let target = format!("/{what}?upstream=all&endpoint={two}");
+        assert_eq!(post(gateway.admin(), &target, "").status, 200);
+    }
+    let seen = warmths();
+    assert!(seen[0] == whole && seen[1] != whole, "{seen:?}");
+    gateway.reconfigure(&config(&[one, three]));
+    gateway.signal(gatehouse_rig::process::Signal::Hup);
+    gateway.expect_error_line("reload");
+    let seen = warmths();
+    assert!(seen[0] == whole && seen[1] != whole, "{seen:?}");
 }

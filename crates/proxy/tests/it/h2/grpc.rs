@@ -1,8 +1,9 @@
 //! gRPC: deadlines, and failures as statuses.
 
 use super::{Ended, Frames, named};
-use crate::bench::{Setup, with};
+use crate::bench::{Setup, origin_address, with};
 use crate::talk::{Clock, pass};
+use gatehouse_core::breaker::{Gate, Trial};
 use gatehouse_core::plan::{Retry, Speaks, Timeouts};
 use gatehouse_rig::frames::{Frame, ask, code, flag};
 use std::time::Duration;
@@ -119,6 +120,20 @@ fn the_time_of_a_call_is_passed_on_and_kept() {
         assert_eq!(heard.field("grpc-status"), Some("4"));
         at_origin.hear(stream).await;
         assert_eq!(bench.endpoints.list()[0].vitals.failed(), 0, "the caller's own time");
+    });
+}
+
+#[test]
+fn a_call_whose_time_is_over_while_a_connection_opens_says_nothing_of_the_endpoint() {
+    with(grpc(), async |bench| {
+        bench.net.swallow(origin_address(1));
+        let probing = bench.endpoints.vitals().probing();
+        probing.set(Gate::HalfOpen, 1);
+        let mut client = Frames::open(&bench).await;
+        call(&mut client, 1, &[("grpc-timeout", "10m")]).await;
+        assert_eq!(client.hear(1).await.field("grpc-status"), Some("4"));
+        assert_eq!(bench.endpoints.list()[0].vitals.errors(), 0, "the caller's own time");
+        assert_eq!(probing.trial(), Trial::Idle);
     });
 }
 
