@@ -100,15 +100,15 @@ impl Probing {
                 },
             })
         };
-        drop(self.change(set));
+        let _ = self.change(set);
     }
 
     /// Lets as many more pass as there are probes that nothing is known of yet.
     pub fn let_more_pass(&self) {
-        drop(self.change(|word| {
+        let _ = self.change(|word| {
             let left = word.wanted.saturating_sub(word.good);
             (word.state == HALF_OPEN).then_some(Word { left, ..word })
-        }));
+        });
     }
 
     /// Whom it lets pass.
@@ -176,7 +176,7 @@ impl Probing {
 
     fn hear(&self, probe: Probe, change: impl Fn(Word) -> Word) {
         let of = |word: Word| word.state == HALF_OPEN && Probe(word.opening) == probe;
-        drop(self.change(|word| of(word).then(|| change(word))));
+        let _ = self.change(|word| of(word).then(|| change(word)));
     }
 
     /// What it was before the change; what it is where there was none.
