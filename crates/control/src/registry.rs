@@ -133,6 +133,9 @@ impl Registry {
         if !new {
             return Named::Already;
         }
+        if let Some(kept) = known.upstreams.get_mut(upstream).filter(|_| duty == Duty::On) {
+            kept.takes_back(endpoint, now());
+        }
         let endpoints = known.build(found, now());
         handle.set_endpoints(&plan, UpstreamId(at as u32), endpoints);
         Named::Done
@@ -290,10 +293,16 @@ impl Known {
         let specs = self.specs(upstream);
         let mut kept = self.upstreams.remove(&upstream.name).unwrap_or_default();
         kept.note(upstream, &specs);
+        let warms_up_from = kept.has_ready().then_some(now);
         let list: Vec<Endpoint> = specs
             .iter()
             .flat_map(|spec| self.addresses(spec).into_iter().map(move |address| (spec, address)))
-            .map(|(spec, address)| self.endpoint(upstream, &mut kept, spec, address, now))
+            .map(|(spec, address)| {
+                let key = (Arc::clone(&spec.text), address.clone());
+                let new = || Kept::newcomer(warms_up_from);
+                let kept = kept.endpoints.entry(key).or_insert_with(new);
+                self.endpoint(upstream, kept, spec, address, now)
+            })
             .collect();
         kept.forget_all_but(&list);
         let same = kept.published.as_ref().filter(|published| {
@@ -323,7 +332,7 @@ impl Known {
     fn endpoint(
         &self,
         upstream: &UpstreamPlan,
-        kept: &mut Upstream,
+        kept: &Kept,
         spec: &EndpointSpec,
         address: Address,
         now: Moment,
@@ -334,7 +343,6 @@ impl Known {
             Address::Name { host, port } => format!("{host}:{port}"),
         };
         let drained = (Arc::clone(&upstream.name), Arc::clone(&spec.text));
-        let kept = kept.endpoints.entry((Arc::clone(&spec.text), address.clone())).or_default();
         let standing = match self.drained.contains(&drained) {
             true => Standing::Drained,
             false => kept.standing(upstream),
@@ -356,6 +364,21 @@ impl Known {
 }
 
 impl Upstream {
+    /// Whether somebody is ready, beside whom others warm up.
+    fn has_ready(&self) -> bool {
+        let published = self.published.iter().flat_map(|published| published.list());
+        published.into_iter().any(|endpoint| endpoint.standing == Standing::Ready)
+    }
+
+    /// An endpoint is drained no more.
+    fn takes_back(&mut self, text: &str, now: Moment) {
+        if !self.has_ready() {
+            return;
+        }
+        let named = self.endpoints.iter_mut().filter(|((own, _), _)| **own == *text);
+        named.for_each(|(_, kept)| kept.warm_up(now));
+    }
+
     fn is_busy(&self) -> bool {
         self.vitals.in_flight() > 0 || self.endpoints.values().any(|kept| is_busy(&kept.vitals))
     }

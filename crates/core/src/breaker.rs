@@ -6,6 +6,7 @@
 //! [`crate::vitals::UpstreamVitals`].
 
 use crate::moment::Moment;
+use crate::vitals::EndpointVitals;
 use std::time::Duration;
 
 /// When an upstream is not asked.
@@ -62,6 +63,20 @@ impl Gate {
     }
 }
 
+/// How the few requests do that a half-open breaker lets pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Trial {
+    /// Nobody is under way.
+    #[default]
+    Idle,
+    /// Of some nothing is known yet.
+    UnderWay,
+    /// All went well.
+    Passed,
+    /// One has failed.
+    Failed,
+}
+
 /// Counters of an upstream at one moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reading {
@@ -69,6 +84,18 @@ pub struct Reading {
     pub ended: u64,
     /// Those that failed by its fault so far, error statuses included.
     pub errors: u64,
+    /// How its probes do.
+    pub trial: Trial,
+}
+
+/// What has become of a breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is this now.
+    To(Gate),
+    /// It is still half open, and of some probes nothing is known after another `open_for`: as many
+    /// others may pass.
+    MoreProbes,
 }
 
 /// One upstream's breaker.
@@ -90,13 +117,14 @@ impl Breaker {
         self.since
     }
 
-    fn turn(&mut self, gate: Gate, at: Reading, now: Moment) -> Option<Gate> {
+    fn turn(&mut self, gate: Gate, at: Reading, now: Moment) -> Option<Change> {
         *self = Breaker { gate, since: now, at };
-        Some(gate)
+        Some(Change::To(gate))
     }
 
-    /// Judges the counters; gives what it has become where that changed.
-    pub fn judge(&mut self, rule: &BreakerRule, reading: Reading, now: Moment) -> Option<Gate> {
+    /// Judges the counters; gives what has changed by that. While it is half open nothing counts
+    /// but its probes.
+    pub fn judge(&mut self, rule: &BreakerRule, reading: Reading, now: Moment) -> Option<Change> {
         let Some(most) = rule.error_rate else {
             return match self.gate {
                 Gate::Closed => None,
@@ -106,8 +134,8 @@ impl Breaker {
         let ended = reading.ended.saturating_sub(self.at.ended);
         let errors = reading.errors.saturating_sub(self.at.errors);
         let passed = now.since(self.since);
-        match self.gate {
-            Gate::Closed => {
+        match (self.gate, reading.trial) {
+            (Gate::Closed, _) => {
                 let enough = ended >= u64::from(rule.requests_min.max(1));
                 if enough && errors as f64 / ended.max(1) as f64 > most {
                     return self.turn(Gate::Open, reading, now);
@@ -117,13 +145,48 @@ impl Breaker {
                 }
                 None
             }
-            Gate::Open if passed >= rule.open_for => self.turn(Gate::HalfOpen, reading, now),
-            Gate::Open => None,
-            Gate::HalfOpen if errors > 0 => self.turn(Gate::Open, reading, now),
-            Gate::HalfOpen if ended >= u64::from(rule.probes.max(1)) => {
-                self.turn(Gate::Closed, reading, now)
+            (Gate::Open, _) if passed >= rule.open_for => self.turn(Gate::HalfOpen, reading, now),
+            (Gate::Open, _) => None,
+            (Gate::HalfOpen, Trial::Failed) => self.turn(Gate::Open, reading, now),
+            (Gate::HalfOpen, Trial::Passed) => self.turn(Gate::Closed, reading, now),
+            (Gate::HalfOpen, Trial::UnderWay) if passed >= rule.open_for => {
+                self.since = now;
+                Some(Change::MoreProbes)
             }
-            Gate::HalfOpen => None,
+            (Gate::HalfOpen, Trial::UnderWay) => None,
+            (Gate::HalfOpen, Trial::Idle) => {
+                self.since = now;
+                None
+            }
+        }
+    }
+}
+
+/// What the endpoints of an upstream have done, summed up over all that it ever had: one that leaves
+/// takes nothing with it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Totals {
+    /// Requests given to endpoints.
+    pub picked: u64,
+    /// Those that are over.
+    pub ended: u64,
+    /// Errors.
+    pub errors: u64,
+}
+
+impl Totals {
+    /// Takes in what an endpoint has done since it was `seen`.
+    pub fn take(&mut self, vitals: &EndpointVitals, seen: &mut Totals) {
+        let picked = vitals.picked();
+        let ended = picked.saturating_sub(vitals.in_flight().into());
+        let errors = vitals.errors();
+        for (sum, seen, now) in [
+            (&mut self.picked, &mut seen.picked, picked),
+            (&mut self.ended, &mut seen.ended, ended),
+            (&mut self.errors, &mut seen.errors, errors),
+        ] {
+            *sum += now.saturating_sub(*seen);
+            *seen = now.max(*seen);
         }
     }
 }
@@ -139,13 +202,18 @@ mod tests {
     struct Bench(Breaker, Reading, Moment);
 
     impl Bench {
-        fn serve(&mut self, good: u64, bad: u64) -> Option<Gate> {
+        fn serve(&mut self, good: u64, bad: u64) -> Option<Change> {
             self.1.ended += good + bad;
             self.1.errors += bad;
             self.wait(Duration::from_millis(100))
         }
 
-        fn wait(&mut self, passed: Duration) -> Option<Gate> {
+        fn try_out(&mut self, trial: Trial, passed: Duration) -> Option<Change> {
+            self.1.trial = trial;
+            self.wait(passed)
+        }
+
+        fn wait(&mut self, passed: Duration) -> Option<Change> {
             self.2 = self.2.after(passed);
             self.0.judge(&rule(), self.1, self.2)
         }
@@ -155,24 +223,40 @@ mod tests {
         Bench(Breaker::default(), Reading::default(), Moment::START)
     }
 
+    const TICK: Duration = Duration::from_millis(100);
+
     #[test]
     fn it_opens_waits_asks_a_little_and_closes() {
         let mut bench = bench();
         assert_eq!(bench.serve(9, 10), None, "too few");
-        assert_eq!(bench.serve(0, 1), Some(Gate::Open));
+        assert_eq!(bench.serve(0, 1), Some(Change::To(Gate::Open)));
         assert_eq!(bench.wait(Duration::from_millis(4_900)), None);
-        assert_eq!(bench.wait(Duration::from_millis(100)), Some(Gate::HalfOpen));
-        assert_eq!(bench.serve(2, 0), None);
-        assert_eq!(bench.serve(1, 0), Some(Gate::Closed));
+        assert_eq!(bench.wait(TICK), Some(Change::To(Gate::HalfOpen)));
+        assert_eq!(bench.serve(200, 100), None, "who came before is no probe");
+        assert_eq!(bench.try_out(Trial::UnderWay, TICK), None);
+        assert_eq!(bench.try_out(Trial::Passed, TICK), Some(Change::To(Gate::Closed)));
     }
 
     #[test]
-    fn one_failure_while_half_open_opens_it_again() {
+    fn a_probe_that_fails_while_half_open_opens_it_again() {
         let mut bench = bench();
         bench.serve(0, 20);
         bench.wait(Duration::from_secs(5));
         assert_eq!(bench.0.gate(), Gate::HalfOpen);
-        assert_eq!(bench.serve(1, 1), Some(Gate::Open));
+        assert_eq!(bench.try_out(Trial::Failed, TICK), Some(Change::To(Gate::Open)));
+    }
+
+    #[test]
+    fn probes_that_nothing_is_heard_of_make_way_for_others_time_and_again() {
+        let mut bench = bench();
+        bench.serve(0, 20);
+        bench.wait(Duration::from_secs(5));
+        assert_eq!(bench.try_out(Trial::Idle, Duration::from_secs(50)), None, "nobody has come");
+        for _ in 0..3 {
+            assert_eq!(bench.try_out(Trial::UnderWay, Duration::ZERO), None);
+            let term = Duration::from_secs(5);
+            assert_eq!(bench.try_out(Trial::UnderWay, term), Some(Change::MoreProbes));
+        }
     }
 
     #[test]
@@ -189,6 +273,27 @@ mod tests {
         let mut bench = bench();
         bench.serve(0, 20);
         let none = BreakerRule { error_rate: None, ..rule() };
-        assert_eq!(bench.0.judge(&none, bench.1, bench.2), Some(Gate::Closed));
+        assert_eq!(bench.0.judge(&none, bench.1, bench.2), Some(Change::To(Gate::Closed)));
+    }
+
+    #[test]
+    fn an_endpoint_that_leaves_takes_nothing_with_it() {
+        let (one, two) = (EndpointVitals::default(), EndpointVitals::default());
+        let (mut totals, mut seen) = (Totals::default(), [Totals::default(); 2]);
+        for vitals in [&one, &two, &two] {
+            assert!(vitals.try_enter(None));
+            vitals.count_pick();
+        }
+        two.count_failure();
+        two.leave();
+        totals.take(&one, &mut seen[0]);
+        totals.take(&two, &mut seen[1]);
+        assert_eq!((totals.picked, totals.ended, totals.errors), (3, 1, 1));
+        one.leave();
+        totals.take(&one, &mut seen[0]);
+        assert_eq!((totals.picked, totals.ended, totals.errors), (3, 2, 1));
+        two.leave();
+        totals.take(&two, &mut seen[1]);
+        assert_eq!(totals.ended, 3, "it came back");
     }
 }

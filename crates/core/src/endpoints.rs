@@ -57,6 +57,8 @@ pub enum Standing {
     Unhealthy,
     /// It failed too often, or answered too slowly.
     Ejected,
+    /// It was ejected, and is given a few requests to show that it is well again.
+    Probing,
     /// An operator has taken it out.
     Drained,
 }
@@ -68,6 +70,7 @@ impl Standing {
             Standing::Ready => "ready",
             Standing::Unhealthy => "unhealthy",
             Standing::Ejected => "ejected",
+            Standing::Probing => "probing",
             Standing::Drained => "drained",
         }
     }
@@ -100,6 +103,14 @@ impl Tried {
     /// Whether none was.
     pub fn is_empty(&self) -> bool {
         self.next == 0
+    }
+
+    /// The one that was tried last, alone.
+    pub fn last(&self) -> Tried {
+        let mut last = Tried::default();
+        let place = usize::from(self.next.wrapping_sub(1)) % self.list.len();
+        self.list[place].into_iter().for_each(|endpoint| last.add(endpoint));
+        last
     }
 }
 
@@ -159,7 +170,7 @@ impl Endpoints {
         let few = (ready as f64) < (list.len() - drained) as f64 * panic_below;
         let panics = ready == 0 || few;
         let takes = |endpoint: &Endpoint| match endpoint.standing {
-            Standing::Ready => true,
+            Standing::Ready | Standing::Probing => true,
             Standing::Unhealthy | Standing::Ejected => panics,
             Standing::Drained => false,
         };
@@ -212,7 +223,8 @@ impl Endpoints {
     /// Chooses an endpoint and takes a place in flight on it; whoever asked gives the place back
     /// with [`EndpointVitals::leave`], and counts the request in and out of the upstream with
     /// [`UpstreamVitals::try_enter`] and [`UpstreamVitals::leave`]: a bounded load is a share of
-    /// that. Untried primaries first, then untried backups, then tried ones.
+    /// that. Untried primaries first, then untried backups, then tried ones; the one tried last
+    /// only where nobody else has room.
     ///
     /// # Errors
     /// [`NoPick`] where there is nobody, or nobody with room.
@@ -220,12 +232,38 @@ impl Endpoints {
         if !self.has_members() {
             return Err(NoPick::Empty);
         }
-        let mut picked = self.primary.pick(self, ask).or_else(|| self.backup.pick(self, ask));
-        if picked.is_none() && !ask.tried.is_empty() {
-            ask.tried = Tried::default();
-            picked = self.primary.pick(self, ask).or_else(|| self.backup.pick(self, ask));
+        let picked = self.pick_in_turn(ask);
+        if picked.is_some() || ask.tried.is_empty() {
+            return picked.ok_or(NoPick::AtCap);
         }
-        picked.ok_or(NoPick::AtCap)
+        for less in [ask.tried.last(), Tried::default()] {
+            ask.tried = less;
+            let picked = self.pick_in_turn(ask);
+            if let Some(id) = picked {
+                return Ok(id);
+            }
+        }
+        Err(NoPick::AtCap)
+    }
+
+    fn pick_in_turn(&self, ask: &mut Ask<'_>) -> Option<EndpointId> {
+        self.primary.pick(self, ask).or_else(|| self.backup.pick(self, ask))
+    }
+
+    /// Takes a place in flight on an endpoint that is given probes only, where one is left for it.
+    /// Where all are asked that may be, it is asked beyond that too.
+    #[cold]
+    pub(crate) fn probes(&self, endpoint: &Endpoint) -> bool {
+        let vitals = &endpoint.vitals;
+        let probe = vitals.probing().pass();
+        if probe.is_none() && !self.panics {
+            return false;
+        }
+        let enters = vitals.try_enter(endpoint.connections_max);
+        if let Some(probe) = probe.filter(|_| !enters) {
+            vitals.probing().give_back(probe);
+        }
+        enters
     }
 
     /// Chooses an endpoint that was not tried, or nobody: for somebody who asks a second one while

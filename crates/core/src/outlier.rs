@@ -1,9 +1,11 @@
 //! What real traffic says of endpoints: those that fail far more than they should, or answer far
-//! slower than the others, are left out for a while.
+//! slower than the others, are left out for a while; then they are given a few requests, and their
+//! share again once those went well: a circuit breaker of each endpoint.
 //!
 //! Judged now and then off the data path, from counters that every exchange moves anyway; and at
 //! once when a row of errors is full.
 
+use crate::breaker::Trial;
 use crate::moment::Moment;
 use std::time::Duration;
 
@@ -26,6 +28,8 @@ pub struct OutlierRule {
     /// The share of an upstream's endpoints that may be ejected at once, 0.0 to 1.0. Of two or more
     /// one may always go; the last one never does.
     pub ejected_max: f64,
+    /// Requests an endpoint is given once its ejection is over; all must go well.
+    pub probes: u32,
 }
 
 impl Default for OutlierRule {
@@ -38,6 +42,7 @@ impl Default for OutlierRule {
             latency_factor: None,
             eject_for: Duration::from_secs(10),
             ejected_max: 0.5,
+            probes: 3,
         }
     }
 }
@@ -53,6 +58,8 @@ pub struct Reading {
     pub in_a_row: u32,
     /// Its latency average in nanoseconds; 0 where nothing is known.
     pub latency_nanos: f64,
+    /// How its probes do.
+    pub trial: Trial,
 }
 
 /// Why an endpoint was ejected.
@@ -64,6 +71,8 @@ pub enum Reason {
     ErrorRate(f64),
     /// It took this many times the median of the others.
     Slow(f64),
+    /// One of the few requests it was given once its ejection was over.
+    Probe,
 }
 
 /// What has become of an endpoint.
@@ -76,7 +85,12 @@ pub enum Change {
         /// For how long.
         term: Duration,
     },
-    /// It may show that it is well again.
+    /// It may show with a few requests that it is well again.
+    Probing,
+    /// It is still probing, and of some of them nothing is known after another `eject_for`: as many
+    /// others may go there.
+    MoreProbes,
+    /// It is well again.
     Returned,
 }
 
@@ -87,6 +101,8 @@ const DOUBLINGS_MAX: u32 = 4;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Conduct {
     ejected_until: Option<Moment>,
+    /// Since when it is given probes, or was given the last of them.
+    probing_since: Option<Moment>,
     ejections: u32,
     calm_since: Moment,
     window: Option<Window>,
@@ -109,7 +125,17 @@ impl Conduct {
         self.ejected_until.is_some()
     }
 
-    /// When it may return.
+    /// Whether it is given a few requests to show that it is well again.
+    pub fn is_probing(&self) -> bool {
+        self.probing_since.is_some()
+    }
+
+    /// Whether it has not its share.
+    fn is_out(&self) -> bool {
+        self.is_ejected() || self.is_probing()
+    }
+
+    /// When it may show that it is well again.
     pub fn ejected_until(&self) -> Option<Moment> {
         self.ejected_until
     }
@@ -121,7 +147,7 @@ impl Conduct {
 
     /// How long a row of errors ejects it; `None` where none does, or it is out already.
     pub fn row_that_ejects(&self, rule: &OutlierRule) -> Option<u32> {
-        let looks = rule.consecutive_errors > 0 && !self.is_ejected();
+        let looks = rule.consecutive_errors > 0 && !self.is_out();
         looks.then(|| self.forgiven.saturating_add(rule.consecutive_errors))
     }
 
@@ -136,18 +162,37 @@ impl Conduct {
 
     fn eject(&mut self, rule: &OutlierRule, reason: Reason, now: Moment) -> Change {
         let term = self.term(rule);
-        self.ejected_until = Some(now.after(term));
+        (self.ejected_until, self.probing_since) = (Some(now.after(term)), None);
         self.ejections = self.ejections.saturating_add(1);
         Change::Ejected { reason, term }
     }
 
-    fn try_return(&mut self, reading: &Reading, now: Moment) -> Option<Change> {
-        self.ejected_until.filter(|until| *until <= now)?;
-        self.ejected_until = None;
-        self.calm_since = now;
-        self.forgiven = reading.in_a_row;
-        self.open_window(reading, now);
-        Some(Change::Returned)
+    /// On the way from an ejection back to its share, or to the next ejection.
+    fn try_return(&mut self, rule: &OutlierRule, reading: &Reading, now: Moment) -> Option<Change> {
+        if self.ejected_until.is_some_and(|until| until <= now) {
+            (self.ejected_until, self.probing_since) = (None, Some(now));
+            return Some(Change::Probing);
+        }
+        let since = self.probing_since?;
+        match reading.trial {
+            Trial::Failed => Some(self.eject(rule, Reason::Probe, now)),
+            Trial::Passed => {
+                self.probing_since = None;
+                self.calm_since = now;
+                self.forgiven = reading.in_a_row;
+                self.open_window(reading, now);
+                Some(Change::Returned)
+            }
+            Trial::UnderWay if now.since(since) < rule.eject_for => None,
+            Trial::UnderWay => {
+                self.probing_since = Some(now);
+                Some(Change::MoreProbes)
+            }
+            Trial::Idle => {
+                self.probing_since = Some(now);
+                None
+            }
+        }
     }
 
     /// What speaks against it now. Closes the window where that is over.
@@ -172,17 +217,17 @@ impl Conduct {
         let requests = reading.requests.saturating_sub(window.requests).max(errors);
         let enough = requests >= u64::from(rule.requests_min.max(1));
         let rate = errors as f64 / requests.max(1) as f64;
-        if let Some(most) = rule.error_rate.filter(|most| enough && rate > *most) {
-            debug_assert!(most <= 1.0);
+        let latency_floor = window.latency_floor;
+        let is_over = now.since(window.since) >= rule.window;
+        if is_over {
+            // Whatever it says: what could not be followed by an ejection now never is.
+            self.open_window(reading, now);
+        }
+        if rule.error_rate.is_some_and(|most| enough && rate > most) {
             return Some(Reason::ErrorRate(rate));
         }
-        if now.since(window.since) < rule.window {
-            return None;
-        }
-        let slower =
-            median.filter(|median| *median > 0.0).map(|median| window.latency_floor / median);
-        self.open_window(reading, now);
-        let most = rule.latency_factor.filter(|_| enough)?;
+        let most = rule.latency_factor.filter(|_| is_over && enough)?;
+        let slower = median.filter(|median| *median > 0.0).map(|median| latency_floor / median);
         slower.filter(|times| *times > most).map(Reason::Slow)
     }
 }
@@ -203,13 +248,13 @@ pub fn judge(
     };
     let most = if rule.ejected_max > 0.0 { most } else { 0 };
     for (place, (conduct, reading)) in conducts.iter_mut().zip(readings).enumerate() {
-        if let Some(change) = conduct.try_return(reading, now) {
+        if let Some(change) = conduct.try_return(rule, reading, now) {
             tell(place, change);
         }
     }
-    let mut out = conducts.iter().filter(|conduct| conduct.is_ejected()).count();
+    let mut out = conducts.iter().filter(|conduct| conduct.is_out()).count();
     for (place, reading) in readings.iter().enumerate().take(count) {
-        if conducts[place].is_ejected() {
+        if conducts[place].is_out() {
             continue;
         }
         let median = rule.latency_factor.and_then(|_| median_of_others(conducts, readings, place));
@@ -233,7 +278,7 @@ pub fn judge(
 /// The median latency of the endpoints other than `place` that are in and have answered.
 fn median_of_others(conducts: &[Conduct], readings: &[Reading], place: usize) -> Option<f64> {
     let others = conducts.iter().zip(readings).enumerate().filter(|(at, (conduct, reading))| {
-        *at != place && !conduct.is_ejected() && reading.latency_nanos > 0.0
+        *at != place && !conduct.is_out() && reading.latency_nanos > 0.0
     });
     let mut latencies: Vec<f64> = others.map(|(_, (_, reading))| reading.latency_nanos).collect();
     latencies.sort_unstable_by(f64::total_cmp);
@@ -286,17 +331,60 @@ mod tests {
     }
 
     #[test]
-    fn errors_in_a_row_eject_and_each_further_ejection_doubles_the_term() {
+    fn errors_in_a_row_eject_and_each_probe_that_fails_doubles_the_term() {
         let mut bench = Bench::new(OutlierRule::default(), 3);
+        bench.serve(1, 0, 5);
+        let mut reason = Reason::Consecutive(5);
         for doubled in [10, 20, 40, 80, 160, 160] {
-            bench.serve(1, 0, 5);
             let told = bench.tick();
             let term = Duration::from_secs(doubled);
-            let reason = Reason::Consecutive(5);
             assert_eq!(told, [(1, Change::Ejected { reason, term })]);
-            let (ticks, told) = bench.ticks_until_change(2000).expect("it returns");
-            assert_eq!((ticks as u64, told), (doubled * 10, vec![(1, Change::Returned)]));
+            bench.readings[1].trial = Trial::Idle;
+            let (ticks, told) = bench.ticks_until_change(2000).expect("it may show itself");
+            assert_eq!((ticks as u64, told), (doubled * 10, vec![(1, Change::Probing)]));
+            assert!(bench.conducts[1].is_probing());
+            bench.serve(1, 10, 10);
+            assert!(bench.tick().is_empty(), "who came before is no probe");
+            bench.readings[1].trial = Trial::Failed;
+            reason = Reason::Probe;
         }
+    }
+
+    #[test]
+    fn it_has_its_share_again_once_all_probes_went_well() {
+        let mut bench = Bench::new(OutlierRule::default(), 2);
+        bench.serve(0, 0, 5);
+        bench.tick();
+        bench.ticks_until_change(101).expect("it may show itself");
+        bench.readings[0].trial = Trial::UnderWay;
+        assert!(bench.tick().is_empty());
+        bench.readings[0].trial = Trial::Passed;
+        assert_eq!(bench.tick(), [(0, Change::Returned)]);
+        assert!(!bench.conducts[0].is_out());
+    }
+
+    #[test]
+    fn probes_that_nothing_is_heard_of_make_way_for_others_time_and_again() {
+        let mut bench = Bench::new(OutlierRule::default(), 2);
+        bench.serve(0, 0, 5);
+        bench.tick();
+        bench.ticks_until_change(101).expect("it may show itself");
+        assert_eq!(bench.ticks_until_change(500), None, "nobody has come");
+        bench.readings[0].trial = Trial::UnderWay;
+        for _ in 0..3 {
+            let (ticks, told) = bench.ticks_until_change(200).expect("others may come");
+            assert_eq!((ticks, told), (100, vec![(0, Change::MoreProbes)]));
+        }
+    }
+
+    #[test]
+    fn whoever_shows_that_it_is_well_again_counts_as_out() {
+        let mut bench = Bench::new(OutlierRule::default(), 2);
+        bench.serve(0, 0, 5);
+        bench.tick();
+        bench.ticks_until_change(101).expect("it may show itself");
+        bench.serve(1, 0, 50);
+        assert!(bench.tick().is_empty(), "the other is the last that is in");
     }
 
     #[test]
@@ -304,7 +392,9 @@ mod tests {
         let mut bench = Bench::new(OutlierRule::default(), 2);
         bench.serve(0, 0, 7);
         assert_eq!(bench.tick().len(), 1);
-        bench.ticks_until_change(101).expect("it returns");
+        bench.ticks_until_change(101).expect("it may show itself");
+        bench.readings[0].trial = Trial::Passed;
+        assert_eq!(bench.tick(), [(0, Change::Returned)]);
         assert!(bench.tick().is_empty(), "the old row was charged again");
         for _ in 0..250 {
             bench.serve(0, 1, 0);
@@ -347,6 +437,21 @@ mod tests {
     }
 
     #[test]
+    fn a_window_is_over_in_its_time_though_nobody_more_may_be_ejected_for_it() {
+        let rule =
+            OutlierRule { consecutive_errors: 5, error_rate: Some(0.3), ..OutlierRule::default() };
+        let mut bench = Bench::new(rule, 2);
+        bench.serve(0, 0, 5);
+        assert_eq!(bench.tick().len(), 1);
+        bench.serve(1, 10, 20);
+        bench.serve(1, 1, 0);
+        assert_eq!(bench.ticks_until_change(101).expect("it may show itself").1.len(), 1);
+        bench.ticks_until_change(101);
+        bench.readings[0].trial = Trial::Passed;
+        assert_eq!(bench.tick(), [(0, Change::Returned)], "and the other was well since");
+    }
+
+    #[test]
     fn only_slowness_that_lasts_a_whole_window_ejects() {
         let rule = OutlierRule { latency_factor: Some(3.0), ..OutlierRule::default() };
         for (pause, ejected) in [(false, true), (true, false)] {
@@ -375,13 +480,18 @@ mod tests {
             for (place, good, bad) in served {
                 bench.serve(place, good, bad);
                 bench.tick();
-                prop_assert!(bench.conducts.iter().any(|conduct| !conduct.is_ejected()));
+                let trial = if good > 0 { Trial::Passed } else { Trial::Failed };
+                bench.readings[place].trial = trial;
+                prop_assert!(bench.conducts.iter().any(|conduct| !conduct.is_out()));
             }
-            (0..4).for_each(|place| bench.serve(place, 1, 0));
+            for place in 0..4 {
+                bench.serve(place, 1, 0);
+                bench.readings[place].trial = Trial::Passed;
+            }
             for _ in 0..1700 {
                 bench.tick();
             }
-            prop_assert!(bench.conducts.iter().all(|conduct| !conduct.is_ejected()));
+            prop_assert!(bench.conducts.iter().all(|conduct| !conduct.is_out()));
         }
     }
 }

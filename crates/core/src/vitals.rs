@@ -4,10 +4,11 @@
 //! writes holds for the process. Readers take no lock and see each number by itself.
 
 mod endpoint;
+mod probing;
 
 pub use endpoint::EndpointVitals;
+pub use probing::{PROBES_MAX, Probe, Probing};
 
-use crate::breaker::Gate;
 use crate::latencies::Latencies;
 use crate::queue::{Joined, Line, Priority, Ticket, Turn};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
@@ -37,8 +38,8 @@ pub struct UpstreamVitals {
 /// What stands in the way of a request.
 #[derive(Debug, Default)]
 struct Way {
-    /// The breaker's word.
-    gate: AtomicU32,
+    /// The breaker's.
+    gate: Probing,
     /// Requests in the queue.
     waiting: AtomicU32,
     /// Requests that may be in flight, where that is found out; 0 before it is.
@@ -91,13 +92,6 @@ pub struct QueueCounts {
     /// They waited in vain.
     pub timeouts: u64,
 }
-
-/// The gate's word for a closed breaker: everybody passes. Anything else lets so many pass, less
-/// [`GATE_OPEN`].
-const GATE_CLOSED: u32 = 0;
-
-/// The gate's word for an open breaker, or for a half-open one that has let its requests pass.
-const GATE_OPEN: u32 = 1;
 
 impl UpstreamVitals {
     /// The next turn: 0, 1, 2, … over all workers; wraps.
@@ -207,36 +201,9 @@ impl UpstreamVitals {
         }
     }
 
-    /// Tells exchanges whether the breaker lets them pass; half open it lets `probes` pass.
-    pub fn set_gate(&self, gate: Gate, probes: u32) {
-        let word = match gate {
-            Gate::Closed => GATE_CLOSED,
-            Gate::Open => GATE_OPEN,
-            Gate::HalfOpen => GATE_OPEN.saturating_add(probes),
-        };
-        self.gate.0.gate.store(word, Relaxed);
-    }
-
-    /// What exchanges are told. A half-open breaker that has let its requests pass shows as open.
-    pub fn gate(&self) -> Gate {
-        match self.gate.0.gate.load(Relaxed) {
-            GATE_CLOSED => Gate::Closed,
-            GATE_OPEN => Gate::Open,
-            _ => Gate::HalfOpen,
-        }
-    }
-
-    /// Whether the breaker lets one more request pass; takes its place where those are counted.
-    pub fn passes_gate(&self) -> bool {
-        if self.gate.0.gate.load(Relaxed) == GATE_CLOSED {
-            return true;
-        }
-        let pass = |word: u32| match word {
-            GATE_CLOSED => Some(GATE_CLOSED),
-            GATE_OPEN => None,
-            places => Some(places - 1),
-        };
-        self.gate.0.gate.fetch_update(Relaxed, Relaxed, pass).is_ok()
+    /// Whether its breaker lets exchanges pass.
+    pub fn probing(&self) -> &Probing {
+        &self.gate.0.gate
     }
 
     /// How long its answers take.
@@ -319,17 +286,6 @@ impl UpstreamVitals {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_half_open_gate_lets_exactly_its_probes_pass() {
-        let vitals = UpstreamVitals::default();
-        let passing = |vitals: &UpstreamVitals| (0..10).filter(|_| vitals.passes_gate()).count();
-        assert_eq!(passing(&vitals), 10);
-        for (gate, expected) in [(Gate::Open, 0), (Gate::HalfOpen, 3), (Gate::Closed, 10)] {
-            vitals.set_gate(gate, 3);
-            assert_eq!(passing(&vitals), expected, "{gate:?}");
-        }
-    }
 
     #[test]
     fn retries_beyond_the_allowance_are_denied_and_counted() {

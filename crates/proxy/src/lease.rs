@@ -134,7 +134,7 @@ pub(crate) async fn fresh(
     }
     let stream = dial(worker, client, admitted, &pick, trace).await.map_err(|failure| {
         if trace.blames_endpoint(failure, &admitted.forward().timeouts) {
-            pick.endpoint().vitals.count_connect_failure();
+            pick.count_connect_failure();
         }
         Lost { failure, endpoint: Some(pick.id()), intact: true }
     })?;
@@ -174,7 +174,7 @@ async fn share(
         let opened = begin(worker, client, admitted, &pick, trace).await;
         let session = opened.map_err(|failure| {
             if trace.blames_endpoint(failure, &admitted.forward().timeouts) {
-                pick.endpoint().vitals.count_connect_failure();
+                pick.count_connect_failure();
             }
             lost(&pick, failure)
         })?;

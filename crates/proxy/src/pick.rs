@@ -9,11 +9,13 @@ use crate::trace::Trace;
 use crate::worker::{UpstreamView, Worker};
 use gatehouse_core::balance_key::balance_key;
 use gatehouse_core::breaker::Gate;
-use gatehouse_core::endpoints::{Ask, Endpoint, EndpointId, NoPick};
+use gatehouse_core::endpoints::{Ask, Endpoint, EndpointId, NoPick, Standing};
 use gatehouse_core::failure::{Failure, Kind, Step};
 use gatehouse_core::message::RequestHead;
+use gatehouse_core::vitals::Probe;
 use gatehouse_wire::timer::now;
 use gatehouse_wire::tls::ClientSide;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -22,6 +24,10 @@ use std::sync::Arc;
 pub(crate) struct Pick {
     upstream: Rc<UpstreamView>,
     id: EndpointId,
+    /// What it is to its upstream's breaker, and to its endpoint's.
+    probes: [Probe; 2],
+    /// Whether something was learnt by it.
+    has_taught: Cell<bool>,
 }
 
 impl Pick {
@@ -41,10 +47,63 @@ impl Pick {
     pub fn pool(&self) -> &Rc<Pool> {
         &self.upstream.pools[usize::from(self.id.0)]
     }
+
+    /// The endpoint has answered, with this status.
+    pub fn count_answer(&self, status: u16) {
+        self.endpoint().vitals.count_answer(status);
+        if self.is_probe() {
+            self.teach(status < 500);
+        }
+    }
+
+    /// The exchange has failed by the endpoint's fault.
+    pub fn count_failure(&self) {
+        self.endpoint().vitals.count_failure();
+        if self.is_probe() {
+            self.teach(false);
+        }
+    }
+
+    /// A connection to the endpoint could not be opened.
+    pub fn count_connect_failure(&self) {
+        self.endpoint().vitals.count_connect_failure();
+        if self.is_probe() {
+            self.teach(false);
+        }
+    }
+
+    fn is_probe(&self) -> bool {
+        self.probes != [Probe::NONE; 2]
+    }
+
+    #[cold]
+    fn teach(&self, went_well: bool) {
+        self.has_taught.set(true);
+        let [of_upstream, of_endpoint] = self.probes;
+        let breaker = self.upstream.endpoints.vitals().probing();
+        let vitals = &self.endpoint().vitals;
+        if went_well {
+            breaker.went_well(of_upstream);
+            vitals.went_well(of_endpoint);
+        } else {
+            breaker.has_failed(of_upstream);
+            vitals.has_failed(of_endpoint);
+        }
+    }
+
+    #[cold]
+    fn give_probes_back(&self) {
+        let [of_upstream, of_endpoint] = self.probes;
+        self.upstream.endpoints.vitals().probing().give_back(of_upstream);
+        self.endpoint().vitals.probing().give_back(of_endpoint);
+    }
 }
 
 impl Drop for Pick {
     fn drop(&mut self) {
+        if self.is_probe() && !self.has_taught.get() {
+            self.give_probes_back();
+        }
         self.endpoint().vitals.leave();
         self.upstream.endpoints.vitals().leave();
     }
@@ -66,7 +125,7 @@ pub(crate) enum Caller {
 }
 
 /// Counts the request into its upstream, where the breaker lets it.
-fn enter(upstream: &UpstreamView, admitted: &Admitted<'_>, caller: Caller) -> Result<(), Lost> {
+fn enter(upstream: &UpstreamView, admitted: &Admitted<'_>, caller: Caller) -> Result<Probe, Lost> {
     let vitals = upstream.endpoints.vitals();
     let plan = admitted.upstream_plan();
     let goes_behind = caller != Caller::FromQueue && plan.queue.is_some();
@@ -74,12 +133,15 @@ fn enter(upstream: &UpstreamView, admitted: &Admitted<'_>, caller: Caller) -> Re
         return Err(none_to_pick(Kind::UpstreamAtCap));
     }
     // The few that a half-open breaker lets pass are not for what somebody answers already.
-    let barred = caller == Caller::Hedge && vitals.gate() != Gate::Closed;
-    if barred || !vitals.passes_gate() {
-        return Err(none_to_pick(Kind::BreakerOpen));
-    }
+    let barred = caller == Caller::Hedge && vitals.probing().gate() != Gate::Closed;
+    let passed = if barred { None } else { vitals.probing().pass() };
+    let probe = passed.ok_or_else(|| none_to_pick(Kind::BreakerOpen))?;
     let most = plan.in_flight_max(|| vitals.concurrency());
-    if vitals.try_enter(most) { Ok(()) } else { Err(none_to_pick(Kind::UpstreamAtCap)) }
+    if vitals.try_enter(most) {
+        return Ok(probe);
+    }
+    vitals.probing().give_back(probe);
+    Err(none_to_pick(Kind::UpstreamAtCap))
 }
 
 /// Chooses an endpoint.
@@ -94,7 +156,7 @@ pub(crate) fn pick(
 ) -> Result<Pick, Lost> {
     let upstream = admitted.upstream_view();
     trace.upstream = Some(admitted.upstream());
-    enter(upstream, admitted, caller)?;
+    let probe = enter(upstream, admitted, caller)?;
     if caller == Caller::Hedge {
         trace.tried = now();
     }
@@ -111,13 +173,20 @@ pub(crate) fn pick(
         Caller::Hedge => upstream.endpoints.pick_untried(&mut ask).ok_or(NoPick::AtCap),
     };
     let id = picked.map_err(|none| {
-        upstream.endpoints.vitals().withdraw();
+        let vitals = upstream.endpoints.vitals();
+        vitals.withdraw();
+        vitals.probing().give_back(probe);
         none_to_pick(match none {
             NoPick::Empty => Kind::NoEndpoint,
             NoPick::AtCap => Kind::EndpointsAtCap,
         })
     })?;
-    let pick = Pick { upstream: Rc::clone(upstream), id };
+    let pick = Pick {
+        upstream: Rc::clone(upstream),
+        id,
+        probes: [probe, endpoint_probe(upstream.endpoints.get(id))],
+        has_taught: Cell::new(false),
+    };
     if caller == Caller::Hedge {
         // A place that nothing pays for is given back.
         pay_for_hedge(&pick)?;
@@ -127,6 +196,14 @@ pub(crate) fn pick(
     trace.endpoint = Some(id);
     trace.attempts += 1;
     Ok(pick)
+}
+
+/// What somebody who has a place at this endpoint is to its breaker.
+fn endpoint_probe(endpoint: &Endpoint) -> Probe {
+    match endpoint.standing {
+        Standing::Probing => endpoint.vitals.probing().probe(),
+        _ => Probe::NONE,
+    }
 }
 
 /// Takes a hedge from the budget that it shares with retries, and counts it.

@@ -79,13 +79,13 @@ pub(crate) async fn receive(
     };
     trace.received_bytes = desk.upload.payload();
     let now = now();
-    let vitals = &lease.pick().endpoint().vitals;
+    let pick = lease.pick();
     match outcome {
         Ok(()) => {
             trace.answered = Some(now);
             let took = now.since(asked(desk, trace));
-            vitals.observe(took, now);
-            vitals.count_answer(desk.heads.answer.status);
+            pick.endpoint().vitals.observe(took, now);
+            pick.count_answer(desk.heads.answer.status);
             if admitted.upstream_plan().counts_latencies() {
                 count_latency(admitted, desk.heads.answer.status, took);
             }
@@ -93,7 +93,7 @@ pub(crate) async fn receive(
         }
         Err(failure) => {
             if trace.blames_endpoint(failure, timeouts) {
-                vitals.count_failure();
+                pick.count_failure();
             }
             let late = failure.kind == Kind::UpstreamFirstByteTimeout;
             if late && admitted.upstream_plan().counts_latencies() {
@@ -105,7 +105,7 @@ pub(crate) async fn receive(
                 Kind::UpstreamClosed | Kind::UpstreamRefused | Kind::UpstreamFirstByteTimeout
             );
             let intact = untouched && unanswered;
-            Err(Lost { failure, endpoint: Some(lease.pick().id()), intact })
+            Err(Lost { failure, endpoint: Some(pick.id()), intact })
         }
     }
 }

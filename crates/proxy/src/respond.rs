@@ -88,7 +88,7 @@ pub(crate) async fn respond(
     trace.received_bytes = upload.payload();
     if let Err(failure) = outcome {
         if trace.blames_endpoint(failure, &admitted.forward().timeouts) {
-            lease.pick().endpoint().vitals.count_failure();
+            lease.pick().count_failure();
         }
         if let Some(stream) = client.io.stream.as_h2()
             && tell_call(stream, failure, trace)

@@ -87,7 +87,7 @@ async fn carry(
     let carried = tunnel::carry(worker, client, &mut lease, carrying, trace).await;
     if let Err(failure) = carried.outcome {
         if failure.kind == Kind::UpstreamReset && trace.sent_bytes == 0 {
-            lease.pick().endpoint().vitals.count_failure();
+            lease.pick().count_failure();
         }
         // What either side has received is not whole, and must not look so.
         lease.origin.stream.reset_on_close();
@@ -119,9 +119,8 @@ async fn attempt(
     let ended = now();
     trace.answered = Some(ended);
     // To take a connection is all the answer that TCP knows.
-    let vitals = &lease.pick().endpoint().vitals;
-    vitals.count_answer(200);
-    vitals.observe(ended.since(trace.tried), ended);
+    lease.pick().count_answer(200);
+    lease.pick().endpoint().vitals.observe(ended.since(trace.tried), ended);
     Ok(lease)
 }
 

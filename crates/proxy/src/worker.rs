@@ -438,7 +438,9 @@ impl View {
 /// What is kept open to an endpoint: nothing where it is given nothing.
 fn keepalive_of(upstream: &UpstreamPlan, endpoint: &Endpoint) -> Keepalive {
     match endpoint.standing {
-        Standing::Ready | Standing::Unhealthy | Standing::Ejected => upstream.keepalive,
+        Standing::Ready | Standing::Unhealthy | Standing::Ejected | Standing::Probing => {
+            upstream.keepalive
+        }
         Standing::Drained => Keepalive { idle_per_worker: 0, ..upstream.keepalive },
     }
 }

@@ -239,7 +239,7 @@ fn upstreams(seen: &gatehouse_proxy::gate::Observation, out: &mut String) {
         (
             "endpoint_ready",
             "gauge",
-            "1 where it is neither unhealthy, ejected nor drained.",
+            "1 where it has its share: neither unhealthy, ejected, probing nor drained.",
             |one| u64::from(one.standing == Standing::Ready),
         ),
         ("endpoint_requests_total", "counter", "Requests given to it, retries included.", |one| {
@@ -275,7 +275,7 @@ fn whole_upstreams(seen: &gatehouse_proxy::gate::Observation, out: &mut String) 
     type PickWhole = fn(&UpstreamVitals) -> u64;
     let families: [(&str, &str, &str, PickWhole); 9] = [
         ("upstream_breaker_open", "gauge", "1 where its breaker is open or half open.", |vitals| {
-            u64::from(vitals.gate() != Gate::Closed)
+            u64::from(vitals.probing().gate() != Gate::Closed)
         }),
         ("upstream_retries_total", "counter", "Retries its budget has paid for.", |vitals| {
             vitals.retries()

@@ -121,7 +121,7 @@ pub(super) fn drain(shown: &Shown, upstream: &str, endpoint: &str) -> (u16, Stri
     let what = format!("upstream {upstream}, endpoint {endpoint}");
     match found.first().map(|endpoint| endpoint.standing) {
         None => (404, format!("upstream {upstream} has no endpoint {endpoint}\n")),
-        Some(Standing::Ready | Standing::Unhealthy | Standing::Ejected) => {
+        Some(Standing::Ready | Standing::Unhealthy | Standing::Ejected | Standing::Probing) => {
             (409, format!("{what}: not drained\n"))
         }
         Some(Standing::Drained) if in_flight > 0 => {
@@ -183,7 +183,7 @@ fn upstreams(seen: &Observation) -> Json {
             ("name", Json::text(&*plan.name)),
             ("in_flight", Json::Count(vitals.in_flight().into())),
             ("in_flight_max", most.map_or(Json::Null, |most| Json::Count(most.into()))),
-            ("breaker", Json::text(vitals.gate().word())),
+            ("breaker", Json::text(vitals.probing().gate().word())),
             ("panics", Json::Flag(endpoints.panics())),
             ("waiting", Json::Count(vitals.waiting().into())),
             ("retries", Json::Count(vitals.retries())),

@@ -2,7 +2,7 @@
 //! due for a check, what the breaker and the retry budget say.
 
 use gatehouse_core::bell::Bell;
-use gatehouse_core::breaker::{self, Breaker, Gate};
+use gatehouse_core::breaker::{self, Breaker, Gate, Totals};
 use gatehouse_core::chance::Chance;
 use gatehouse_core::concurrency::Limiter;
 use gatehouse_core::endpoints::{Endpoint, Endpoints, Standing};
@@ -12,7 +12,7 @@ use gatehouse_core::moment::Moment;
 use gatehouse_core::outlier::{self, Change, Conduct, OutlierRule, Reason};
 use gatehouse_core::plan::UpstreamPlan;
 use gatehouse_core::retry_budget::RetryWindow;
-use gatehouse_core::vitals::{EndpointVitals, UpstreamVitals};
+use gatehouse_core::vitals::{EndpointVitals, Probing, UpstreamVitals};
 use std::sync::Arc;
 
 /// What is kept of one endpoint while it is known.
@@ -21,20 +21,34 @@ pub(crate) struct Kept {
     pub vitals: Arc<EndpointVitals>,
     record: Option<Record>,
     conduct: Conduct,
+    /// What the upstream's sums know of it.
+    seen: Totals,
     next_check: Moment,
     /// A check is under way.
     is_checked: bool,
-    /// When it was last found well again.
+    /// When it came, or came back, where others were ready.
     returned: Option<Moment>,
 }
 
 impl Kept {
+    /// Of an endpoint that is new; it warms up from then on, where that is said.
+    pub fn newcomer(warms_up_from: Option<Moment>) -> Kept {
+        Kept { returned: warms_up_from, ..Kept::default() }
+    }
+
+    /// Lets it warm up from now on.
+    pub fn warm_up(&mut self, now: Moment) {
+        self.returned = Some(now);
+    }
+
     /// Whether it takes requests under these rules, as far as its health goes.
     pub fn standing(&self, upstream: &UpstreamPlan) -> Standing {
         let condition = |rule| self.record.unwrap_or_else(|| Record::new(rule)).condition();
         match &upstream.health {
             Some(rule) if condition(rule) == Condition::Unhealthy => Standing::Unhealthy,
-            _ if self.conduct.is_ejected() && upstream.outlier.is_some() => Standing::Ejected,
+            _ if upstream.outlier.is_none() => Standing::Ready,
+            _ if self.conduct.is_ejected() => Standing::Ejected,
+            _ if self.conduct.is_probing() => Standing::Probing,
             _ => Standing::Ready,
         }
     }
@@ -79,6 +93,7 @@ impl Kept {
 /// What is kept of an upstream as a whole.
 #[derive(Debug, Default)]
 pub(crate) struct Whole {
+    totals: Totals,
     breaker: Breaker,
     retries: RetryWindow,
     limiter: Option<Box<Limiter>>,
@@ -118,7 +133,9 @@ pub(crate) fn judge(
             if change == Change::Returned {
                 kept[place].returned = Some(now);
             }
-            news.push(format!("{}: {}", subject(place), said(change)));
+            tell(kept[place].vitals.probing(), change, rule.probes);
+            let said = said(change, rule);
+            news.extend(said.map(|said| format!("{}: {said}", subject(place))));
         });
         kept.iter_mut().zip(conducts).for_each(|(kept, conduct)| kept.conduct = conduct);
     }
@@ -133,7 +150,10 @@ pub(crate) fn judge(
         }
     }
     judge_latencies(upstream, published.vitals(), whole, now);
-    judge_whole(upstream, published, whole, now, &mut judged);
+    for kept in kept.iter_mut() {
+        whole.totals.take(&kept.vitals, &mut kept.seen);
+    }
+    judge_whole(upstream, published.vitals(), whole, now, &mut judged);
     judged.changed = published.list().iter().zip(kept.iter()).any(|(endpoint, kept)| {
         endpoint.standing != Standing::Drained
             && (endpoint.standing != kept.standing(upstream)
@@ -168,31 +188,29 @@ fn judge_latencies(
 /// The breaker and the retry budget.
 fn judge_whole(
     upstream: &UpstreamPlan,
-    published: &Endpoints,
+    vitals: &UpstreamVitals,
     whole: &mut Whole,
     now: Moment,
     judged: &mut Judged,
 ) {
-    let vitals: &UpstreamVitals = published.vitals();
-    let sum = |of: fn(&EndpointVitals) -> u64| -> u64 {
-        published.list().iter().map(|endpoint| of(&endpoint.vitals)).sum()
-    };
-    let picked = sum(EndpointVitals::picked);
+    let Totals { picked, ended, errors } = whole.totals;
     let allowed = whole.retries.allowance(upstream.retry.budget, picked, vitals.retries(), now);
     vitals.allow_retries(allowed);
     let rule = upstream.breaker.unwrap_or_default();
-    let in_flight = u64::from(vitals.in_flight());
-    let ended = picked.saturating_sub(in_flight);
-    let reading = breaker::Reading { ended, errors: sum(EndpointVitals::errors) };
-    if let Some(gate) = whole.breaker.judge(&rule, reading, now) {
-        vitals.set_gate(gate, rule.probes);
-        let state = match gate {
-            Gate::Closed => "breaker closed".to_owned(),
-            Gate::Open => format!("breaker open for {} ms", rule.open_for.as_millis()),
-            Gate::HalfOpen => format!("breaker half open: {} requests may try", rule.probes),
-        };
-        judged.news.push(format!("upstream {}: {state}", upstream.name));
-    }
+    let trial = vitals.probing().trial();
+    let reading = breaker::Reading { ended, errors, trial };
+    let gate = match whole.breaker.judge(&rule, reading, now) {
+        None => return,
+        Some(breaker::Change::MoreProbes) => return vitals.probing().let_more_pass(),
+        Some(breaker::Change::To(gate)) => gate,
+    };
+    vitals.probing().set(gate, rule.probes);
+    let state = match gate {
+        Gate::Closed => "breaker closed".to_owned(),
+        Gate::Open => format!("breaker open for {} ms", rule.open_for.as_millis()),
+        Gate::HalfOpen => format!("breaker half open: {} may try", requests(rule.probes)),
+    };
+    judged.news.push(format!("upstream {}: {state}", upstream.name));
 }
 
 fn reading(endpoint: &Endpoint, now: Moment) -> outlier::Reading {
@@ -202,21 +220,39 @@ fn reading(endpoint: &Endpoint, now: Moment) -> outlier::Reading {
         errors: vitals.errors(),
         in_a_row: vitals.errors_in_a_row(),
         latency_nanos: vitals.latency_nanos(now),
+        trial: vitals.probing().trial(),
     }
 }
 
-fn said(change: Change) -> String {
+/// Tells the data path whom a change lets pass.
+fn tell(probing: &Probing, change: Change, probes: u32) {
     match change {
+        Change::Ejected { .. } => probing.set(Gate::Open, probes),
+        Change::Probing => probing.set(Gate::HalfOpen, probes),
+        Change::MoreProbes => probing.let_more_pass(),
+        Change::Returned => probing.set(Gate::Closed, probes),
+    }
+}
+
+fn said(change: Change, rule: &OutlierRule) -> Option<String> {
+    Some(match change {
+        Change::MoreProbes => return None,
         Change::Returned => "no longer ejected".to_owned(),
+        Change::Probing => format!("probing: it is given {}", requests(rule.probes)),
         Change::Ejected { reason, term } => {
             let why = match reason {
                 Reason::Consecutive(count) => format!("{count} errors in a row"),
                 Reason::ErrorRate(rate) => format!("{:.0} % errors", rate * 100.0),
                 Reason::Slow(times) => format!("{times:.1} times slower than the others"),
+                Reason::Probe => "a probe failed".to_owned(),
             };
             format!("ejected for {} ms: {why}", term.as_millis())
         }
-    }
+    })
+}
+
+fn requests(count: u32) -> String {
+    format!("{count} request{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 use super::*;
 use crate::config::{ProcessEnv, load_text};
+use gatehouse_core::breaker::{BreakerRule, Gate};
 use gatehouse_core::outlier::OutlierRule;
 use gatehouse_core::plan::Changes;
+use gatehouse_core::vitals::Probe;
 use std::task::{Context, Waker};
 
 fn plan(endpoints: &str) -> Plan {
@@ -106,5 +108,110 @@ fn a_full_row_of_errors_rings_and_leaves_the_endpoint_out_at_the_look_that_follo
     assert_eq!(look(1), 0);
     assert_eq!((fails_until_heard(9), look(1)), (Some(3), 1), "it is ejected");
     assert_eq!((fails_until_heard(9), look(1)), (None, 0), "it is out already");
-    assert_eq!((look(10), fails_until_heard(9)), (1, Some(3)), "it is back");
+    assert_eq!((look(10), fails_until_heard(9)), (1, None), "it is given probes");
+    let probes: Vec<Probe> = std::iter::from_fn(|| vitals.probing().pass()).collect();
+    assert_eq!(probes.len(), 3);
+    let mut cx = Context::from_waker(Waker::noop());
+    for (probe, rings) in probes.into_iter().zip([false, false, true]) {
+        vitals.went_well(probe);
+        assert_eq!(bell.poll_heard(&mut cx).is_ready(), rings, "the last of them rings");
+    }
+    assert_eq!((look(0), fails_until_heard(9)), (1, Some(3)), "it is back");
+}
+
+/// A plan whose one upstream has a breaker.
+fn breaking(endpoints: &str) -> Plan {
+    let mut plan = plan(endpoints);
+    let breaker = BreakerRule { error_rate: Some(0.5), ..BreakerRule::default() };
+    plan.upstreams[0].breaker = Some(breaker);
+    plan
+}
+
+/// What is new when everything is judged after so long.
+fn judged(registry: &Registry, plan: &Plan, now: &mut Moment, seconds: u64) -> Vec<String> {
+    *now = now.after(Duration::from_secs(seconds));
+    let judged = registry.lock().judge(&plan.upstreams[0], *now, 0, &mut Vec::new());
+    judged.expect("it is published").news
+}
+
+/// So many requests, all over, of which so many went wrong.
+fn serve(endpoint: &Endpoint, count: u32, errors: u32) {
+    (0..count).for_each(|_| endpoint.vitals.count_pick());
+    (0..errors).for_each(|_| endpoint.vitals.count_failure());
+}
+
+#[test]
+fn a_half_open_breaker_closes_though_an_endpoint_has_left_since() {
+    let (registry, mut now) = (Registry::default(), Moment::START);
+    let both = breaking("\"127.0.0.1:81\", \"127.0.0.1:82\"");
+    let one = breaking("\"127.0.0.1:81\"");
+    let published = registry.endpoints(&both);
+    published[0].list().iter().for_each(|endpoint| serve(endpoint, 1_000, 1_000));
+    assert!(judged(&registry, &both, &mut now, 1).concat().contains("breaker open"));
+    assert!(judged(&registry, &both, &mut now, 5).concat().contains("half open"));
+    let published = adopted(&registry, &both, &one);
+    let probing = published[0].vitals().probing();
+    for probe in std::iter::from_fn(|| probing.pass()).take(3) {
+        serve(&published[0].list()[0], 1, 0);
+        probing.went_well(probe);
+    }
+    assert!(judged(&registry, &one, &mut now, 0).concat().contains("breaker closed"));
+    assert_eq!(probing.gate(), Gate::Closed);
+}
+
+#[test]
+fn a_half_open_breaker_lets_others_pass_where_nothing_is_heard_of_its_probes() {
+    let (registry, mut now) = (Registry::default(), Moment::START);
+    let plan = breaking("\"127.0.0.1:81\"");
+    let published = registry.endpoints(&plan);
+    serve(&published[0].list()[0], 20, 20);
+    judged(&registry, &plan, &mut now, 1);
+    judged(&registry, &plan, &mut now, 5);
+    let probing = published[0].vitals().probing();
+    for _ in 0..3 {
+        assert_eq!(std::iter::from_fn(|| probing.pass()).count(), 3);
+        assert!(judged(&registry, &plan, &mut now, 4).is_empty());
+        assert_eq!(probing.pass(), None);
+        assert!(judged(&registry, &plan, &mut now, 1).is_empty());
+    }
+}
+
+#[test]
+fn a_breaker_is_not_blind_because_an_endpoint_has_left() {
+    let (registry, mut now) = (Registry::default(), Moment::START);
+    let both = breaking("\"127.0.0.1:81\", \"127.0.0.1:82\"");
+    let one = breaking("\"127.0.0.1:81\"");
+    let published = registry.endpoints(&both);
+    serve(&published[0].list()[1], 1_000, 0);
+    assert!(judged(&registry, &both, &mut now, 20).is_empty(), "a window is over");
+    let published = adopted(&registry, &both, &one);
+    serve(&published[0].list()[0], 20, 20);
+    assert!(judged(&registry, &one, &mut now, 1).concat().contains("breaker open"));
+}
+
+/// How warm each published endpoint is.
+fn warmths(endpoints: &Endpoints) -> Vec<u8> {
+    endpoints.list().iter().map(|endpoint| endpoint.warmth).collect()
+}
+
+#[test]
+fn who_comes_while_others_are_ready_warms_up_and_who_is_there_from_the_start_does_not() {
+    let registry = Registry::default();
+    let slow = |endpoints: &str| {
+        let mut plan = plan(endpoints);
+        plan.upstreams[0].slow_start = Duration::from_secs(3_600);
+        plan
+    };
+    let nobody = slow("\"new.internal:81\"");
+    let two = slow("\"127.0.0.1:81\", \"127.0.0.1:82\"");
+    let three = slow("\"127.0.0.1:81\", \"127.0.0.1:82\", \"127.0.0.1:83\"");
+    assert_eq!(warmths(&registry.endpoints(&nobody)[0]), []);
+    assert_eq!(warmths(&adopted(&registry, &nobody, &two)[0]), [100, 100]);
+    let published = adopted(&registry, &two, &three);
+    assert_eq!(warmths(&published[0]), [100, 100, 10]);
+    let name = published[0].list()[1].text.clone();
+    let mut known = registry.lock();
+    let kept = known.upstreams.get_mut(&three.upstreams[0].name).expect("it is known");
+    kept.takes_back(&name, now());
+    assert_eq!(warmths(&known.build(&three.upstreams[0], now())), [100, 10, 10]);
 }

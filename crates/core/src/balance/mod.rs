@@ -21,7 +21,7 @@ pub use hash::{crc32, hash64};
 pub use maglev::TABLE_SIZES;
 pub use weighted_round_robin::CYCLE_SLOTS_MAX;
 
-use crate::endpoints::{Ask, Endpoint, EndpointId, Endpoints, Tried};
+use crate::endpoints::{Ask, Endpoint, EndpointId, Endpoints, Standing, Tried};
 use crate::plan::{Balance, Ring};
 use consistent_hash::{ConsistentHash, CrcHash};
 use least_request::LeastRequest;
@@ -132,10 +132,16 @@ impl Group<'_> {
     }
 }
 
-/// Takes a place in flight on `id`, unless it was tried or is at its cap.
+/// Takes a place in flight on `id`, unless it was tried, is at its cap, or has its probes.
 fn takes(endpoints: &Endpoints, tried: &Tried, id: EndpointId) -> bool {
     let endpoint = endpoints.get(id);
-    !tried.contains(id) && endpoint.vitals.try_enter(endpoint.connections_max)
+    if tried.contains(id) {
+        return false;
+    }
+    if endpoint.standing == Standing::Probing {
+        return endpoints.probes(endpoint);
+    }
+    endpoint.vitals.try_enter(endpoint.connections_max)
 }
 
 /// The first member from place `start` on, wrapping, that `takes`.

@@ -1,6 +1,8 @@
 //! How one endpoint is doing.
 
+use super::{Probe, Probing};
 use crate::bell::Bell;
+use crate::breaker::Trial;
 use crate::moment::Moment;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -22,6 +24,8 @@ pub struct EndpointVitals {
     /// The error of a row at which the bell is rung; 0 rings for none.
     rings_at: AtomicU32,
     bell: OnceLock<Arc<Bell>>,
+    /// Looked at while it returns from an ejection.
+    probing: Probing,
 }
 
 /// After this long without an observation a latency average has decayed to about a third.
@@ -110,7 +114,34 @@ impl EndpointVitals {
     fn lengthen_row(&self) {
         let row = self.errors_in_a_row.fetch_add(1, Relaxed).wrapping_add(1);
         if row == self.rings_at.load(Relaxed) {
-            self.bell.get().into_iter().for_each(|bell| bell.ring());
+            self.ring();
+        }
+    }
+
+    fn ring(&self) {
+        self.bell.get().into_iter().for_each(|bell| bell.ring());
+    }
+
+    /// Whom it is given while it returns from an ejection.
+    pub fn probing(&self) -> &Probing {
+        &self.probing
+    }
+
+    /// A probe went well. The last of them rings.
+    pub fn went_well(&self, probe: Probe) {
+        self.probing.went_well(probe);
+        self.ring_if_decided();
+    }
+
+    /// A probe has failed, and rings.
+    pub fn has_failed(&self, probe: Probe) {
+        self.probing.has_failed(probe);
+        self.ring_if_decided();
+    }
+
+    fn ring_if_decided(&self) {
+        if matches!(self.probing.trial(), Trial::Passed | Trial::Failed) {
+            self.ring();
         }
     }
 

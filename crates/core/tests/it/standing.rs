@@ -1,6 +1,7 @@
 //! Who is asked, by how each endpoint stands.
 
-use crate::pool::endpoint;
+use crate::pool::{ALL, endpoint};
+use gatehouse_core::breaker::{Gate, Trial};
 use gatehouse_core::chance::Chance;
 use gatehouse_core::endpoints::{Ask, Endpoint, EndpointId, Endpoints, NoPick, Standing, Tried};
 use gatehouse_core::moment::Moment;
@@ -33,13 +34,14 @@ fn shares(balance: Balance, list: Vec<Endpoint>) -> Result<Vec<usize>, NoPick> {
     Ok(shares)
 }
 
-/// A letter an endpoint: ready, unhealthy, ejected, drained; a capital is a backup.
+/// A letter an endpoint: ready, unhealthy, ejected, probing, drained; a capital is a backup.
 fn list(letters: &str) -> Vec<Endpoint> {
     let one = |(at, letter): (usize, char)| Endpoint {
         standing: match letter.to_ascii_lowercase() {
             'r' => Standing::Ready,
             'u' => Standing::Unhealthy,
             'e' => Standing::Ejected,
+            'p' => Standing::Probing,
             _ => Standing::Drained,
         },
         backup: letter.is_ascii_uppercase(),
@@ -132,5 +134,91 @@ fn a_key_stays_where_it_was_while_another_endpoint_is_out() {
             moved += usize::from(before != EndpointId(2) && before != after);
         }
         assert!(moved < 40, "{balance:?}: {moved} of 1,000 moved");
+    }
+}
+
+#[test]
+fn a_probing_endpoint_has_its_probes_and_the_others_have_the_rest() {
+    for balance in BALANCES {
+        for (letters, asked) in [("rp", "+-"), ("prr", "-++"), ("pR", "-+"), ("rPe", "+--")] {
+            let list = list(letters);
+            let probing = list.iter().find(|one| one.standing == Standing::Probing);
+            let vitals = Arc::clone(&probing.expect("one is").vitals);
+            vitals.probing().set(Gate::HalfOpen, 3);
+            let shares = shares(balance, list).expect("somebody is asked");
+            let place = letters.to_ascii_lowercase().find('p').expect("one is");
+            // A backup is not asked while another is ready.
+            let probes = if letters.contains('P') { 0 } else { 3 };
+            assert_eq!(shares[place], probes, "{letters} {balance:?} {shares:?}");
+            let seen = |share: &usize| if *share > 3 { '+' } else { '-' };
+            assert_eq!(shares.iter().map(seen).collect::<String>(), asked, "{letters} {balance:?}");
+        }
+    }
+}
+
+#[test]
+fn where_nobody_is_ready_a_probing_endpoint_is_asked_beyond_its_probes() {
+    for balance in BALANCES {
+        for letters in ["p", "pu", "pd", "peU"] {
+            let list = list(letters);
+            list[0].vitals.probing().set(Gate::HalfOpen, 3);
+            let shares = shares(balance, list).expect("somebody is asked");
+            assert!(shares[0] > 300, "{letters} {balance:?} {shares:?}");
+        }
+    }
+}
+
+#[test]
+fn a_probe_that_finds_no_place_in_flight_is_given_back() {
+    let mut list = list("rp");
+    list[1].connections_max = Some(0);
+    let vitals = Arc::clone(&list[1].vitals);
+    vitals.probing().set(Gate::HalfOpen, 3);
+    shares(Balance::RoundRobin, list).expect("one is ready");
+    assert_eq!(vitals.probing().trial(), Trial::Idle);
+}
+
+#[test]
+fn never_the_endpoint_that_has_just_failed_while_another_is_ready() {
+    for (letters, ready) in [("rr", 2), ("rrr", 3), ("rR", 2), ("rre", 2), ("rrp", 2), ("ee", 2)] {
+        for balance in ALL {
+            let endpoints = Endpoints::new(balance, list(letters), Arc::default());
+            for seed in 0..20_u64 {
+                let mut chance = Chance::seeded(seed);
+                let (mut tried, mut order) = (Tried::default(), Vec::new());
+                // More than `Tried` holds.
+                for _ in 0..12 {
+                    let (key, now) = (seed.to_be_bytes(), Moment::START);
+                    let mut ask = Ask { now, chance: &mut chance, key: &key, tried };
+                    let id = endpoints.pick(&mut ask).expect("somebody is ready");
+                    endpoints.get(id).vitals.leave();
+                    tried.add(id);
+                    order.push(id.0);
+                }
+                let context = format!("{letters} {balance:?} {order:?}");
+                assert!(order.windows(2).all(|two| two[0] != two[1]), "{context}");
+                let first: std::collections::BTreeSet<_> = order[..ready].iter().collect();
+                assert_eq!(first.len(), ready, "{context}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_endpoint_that_has_just_failed_is_asked_where_nobody_else_has_room() {
+    for (letters, room) in [("r", None), ("rd", None), ("rr", Some(0))] {
+        for balance in ALL {
+            let mut list = list(letters);
+            list.iter_mut().skip(1).for_each(|other| other.connections_max = room);
+            let endpoints = Endpoints::new(balance, list, Arc::default());
+            let (mut chance, mut tried) = (Chance::seeded(1), Tried::default());
+            for _ in 0..4 {
+                let mut ask = Ask { now: Moment::START, chance: &mut chance, key: b"key", tried };
+                let id = endpoints.pick(&mut ask).expect("one has room");
+                endpoints.get(id).vitals.leave();
+                assert_eq!(id, EndpointId(0), "{letters} {balance:?}");
+                tried.add(id);
+            }
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Who is well: checks and real traffic leave endpoints out, and take them in again.
 
-use crate::front::{BINARY, DOORS, LIMIT, ask_admin, get, scrape};
+use crate::front::{BINARY, DOORS, LIMIT, ask_admin, get, post, scrape};
 use crate::json::Json;
 use gatehouse_rig::origin::Origin;
 use gatehouse_rig::process::Gateway;
@@ -105,15 +105,37 @@ fn errors_in_a_row_eject_an_endpoint_for_a_while() {
         standings(&gateway)[1] == "ejected"
     });
     gateway.expect_error_line("ejected for 600 ms: ");
-    gateway.expect_error_line("no longer ejected");
+    gateway.expect_error_line("probing: it is given 3 requests");
+    assert_eq!(standings(&gateway)[1], "probing");
     wait_until(LIMIT, || {
         get(web, "/");
         standings(&gateway)[1] == "ejected"
     });
-    gateway.expect_error_line("ejected for 1200 ms: ");
+    gateway.expect_error_line("ejected for 1200 ms: a probe failed");
     let asked = bad.connections();
     assert!(bodies(&gateway, 20).iter().all(|body| body.contains("one")));
     assert_eq!(bad.connections(), asked, "it was asked while it was ejected");
+}
+
+#[test]
+fn an_ejected_endpoint_that_is_well_again_has_its_share_once_its_probes_went_well() {
+    let (one, mut two) = (Origin::start("one").expect("a port"), Origin::start("two").expect("it"));
+    let outlier = "outlier = { consecutive-errors = 2, eject-for = \"300ms\", probes = 2 }";
+    let gateway = start(&[one.address(), two.address()], outlier);
+    let web = gateway.listener("web");
+    two.kill();
+    wait_until(LIMIT, || {
+        assert_eq!(get(web, "/").status, 200);
+        standings(&gateway)[1] == "ejected"
+    });
+    two.restart().expect("its port");
+    wait_until(LIMIT, || standings(&gateway)[1] == "probing");
+    let before = two.requests();
+    // Half of them are its turn.
+    assert_eq!(bodies(&gateway, 4).iter().filter(|body| body.contains("two")).count(), 2);
+    gateway.expect_error_line("no longer ejected");
+    wait_until(LIMIT, || standings(&gateway) == ["ready", "ready"]);
+    assert_eq!(two.requests(), before + 2);
 }
 
 #[test]
@@ -176,4 +198,36 @@ fn health_lives_through_a_reload() {
     gateway.signal(gatehouse_rig::process::Signal::Hup);
     gateway.expect_error_line("reload");
     assert_eq!(standings(&gateway), ["ready", "ejected"]);
+}
+
+#[test]
+fn an_endpoint_that_is_drained_no_more_or_was_added_warms_up() {
+    let each = ["one", "two", "three"].map(|name| Origin::start(name).expect("a port"));
+    let [one, two, three] = [&each[0], &each[1], &each[2]].map(Origin::address);
+    let config = |endpoints: &[SocketAddr]| {
+        let list: Vec<String> = endpoints.iter().map(|each| format!("\"{each}\"")).collect();
+        format!(
+            "{DOORS}[[routes]]\nupstream = \"all\"\n[upstreams.all]\nendpoints = [{}]\n\
+             slow-start = \"1h\"\n",
+            list.join(", ")
+        )
+    };
+    let gateway = Gateway::start(BINARY, &config(&[one, two]));
+    let warmths = || -> Vec<Json> {
+        let upstream = upstream(&gateway);
+        upstream.list("endpoints").iter().map(|each| each.at("warmth_percent").clone()).collect()
+    };
+    let whole = warmths()[0].clone();
+    assert_eq!(warmths(), [whole.clone(), whole.clone()]);
+    for what in ["drain", "undrain"] {
+        let target = format!("/{what}?upstream=all&endpoint={two}");
+        assert_eq!(post(gateway.admin(), &target, "").status, 200);
+    }
+    let seen = warmths();
+    assert!(seen[0] == whole && seen[1] != whole, "{seen:?}");
+    gateway.reconfigure(&config(&[one, three]));
+    gateway.signal(gatehouse_rig::process::Signal::Hup);
+    gateway.expect_error_line("reload");
+    let seen = warmths();
+    assert!(seen[0] == whole && seen[1] != whole, "{seen:?}");
 }

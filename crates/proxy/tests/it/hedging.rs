@@ -180,7 +180,7 @@ fn a_limit_on_what_is_in_flight_holds_for_hedges_too() {
 fn a_half_open_breaker_lets_no_hedge_pass() {
     let breaker = BreakerRule { error_rate: Some(0.5), ..BreakerRule::default() };
     with(Setup { breaker: Some(breaker), ..setup() }, async |bench| {
-        bench.endpoints.vitals().set_gate(Gate::HalfOpen, 3);
+        bench.endpoints.vitals().probing().set(Gate::HalfOpen, 3);
         let (mut one, mut two, mut client) = (bench.origin(1), bench.origin(2), bench.client());
         client.say(get("/")).await;
         let mut at_origin = one.accept().await;

@@ -4,6 +4,7 @@ mod allocations;
 mod back_pressure;
 mod bench;
 mod blame;
+mod breaking;
 mod buffering;
 mod closing;
 mod draining;

@@ -418,7 +418,7 @@ fn an_upstream_at_its_limit_or_with_an_open_breaker_is_not_asked() {
         assert!(head.contains("connection_limit_reached"), "{head}");
         at_origin.say(ok("one")).await;
         assert_eq!(first.hear_message().await.1, "one");
-        bench.endpoints.vitals().set_gate(Gate::Open, 0);
+        bench.endpoints.vitals().probing().set(Gate::Open, 0);
         first.say(get("/")).await;
         let (head, _) = first.hear_message().await;
         assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("destination_unavailable"));

@@ -155,6 +155,7 @@ impl Lower<'_> {
             latency_factor: rule.number("latency-factor"),
             eject_for: rule.duration("eject-for").unwrap_or(usual.eject_for),
             ejected_max: rule.number("max-ejected").unwrap_or(usual.ejected_max),
+            probes: rule.count("probes").map_or(usual.probes, narrow),
         };
         let windowed = rule.means("error-rate") || rule.means("latency-factor");
         for name in ["window", "min-requests"] {

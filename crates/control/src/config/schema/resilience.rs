@@ -75,9 +75,10 @@ const STARTS: &[Word] = &[
 pub(super) static OUTLIER: Section = Section {
     noun: "an outlier rule",
     heading: "outlier = { … }",
-    doc: "When an endpoint is left out for what it does with real requests. It comes back by \
-          itself; each ejection in a row lasts twice as long as the one before, up to 16 times \
-          the first.",
+    doc: "When an endpoint is left out for what it does with real requests: a circuit breaker of \
+          each endpoint. Once it was out for its time it is given a few requests (`probing`): all \
+          of them going well give it its share again, and one that fails ejects it for twice as \
+          long as before, up to 16 times `eject-for`.",
     keys: &[
         key(
             "consecutive-errors",
@@ -118,6 +119,13 @@ pub(super) static OUTLIER: Section = Section {
              and the last never does.",
         )
         .default("\"50%\""),
+        key(
+            "probes",
+            Shape::Count { min: 1, max: 1_000 },
+            "3",
+            "Requests it is given once its ejection is over, before it has its share again.",
+        )
+        .default("3"),
     ],
 };
 

@@ -134,8 +134,9 @@ pub(super) static UPSTREAM: Section = Section {
             "slow-start",
             duration(HOUR),
             "\"10s\"",
-            "How long an endpoint that came back is given less than its share: from a tenth, \
-             evenly growing. Balances by hash do not follow it.",
+            "How long an endpoint that came back, from a failed check, an ejection or a drain, or \
+             that was added beside others that are ready, is given less than its share: from a \
+             tenth, evenly growing. Balances by hash do not follow it.",
         )
         .otherwise("the whole share at once"),
     ],

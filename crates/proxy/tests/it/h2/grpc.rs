@@ -3,6 +3,7 @@
 use super::{Ended, Frames, named};
 use crate::bench::{Setup, origin_address, with};
 use crate::talk::{Clock, pass};
+use gatehouse_core::breaker::{Gate, Trial};
 use gatehouse_core::plan::{Retry, Speaks, Timeouts};
 use gatehouse_rig::frames::{Frame, ask, code, flag};
 use std::time::Duration;
@@ -134,6 +135,20 @@ fn a_call_that_ends_before_its_endpoint_is_reached_is_its_caller_s() {
         }
         let vitals = &bench.endpoints.list()[0].vitals;
         assert_eq!((vitals.connect_failed(), vitals.errors_in_a_row()), (0, 0));
+    });
+}
+
+#[test]
+fn a_call_whose_time_is_over_while_a_connection_opens_says_nothing_of_the_endpoint() {
+    with(grpc(), async |bench| {
+        bench.net.swallow(origin_address(1));
+        let probing = bench.endpoints.vitals().probing();
+        probing.set(Gate::HalfOpen, 1);
+        let mut client = Frames::open(&bench).await;
+        call(&mut client, 1, &[("grpc-timeout", "10m")]).await;
+        assert_eq!(client.hear(1).await.field("grpc-status"), Some("4"));
+        assert_eq!(bench.endpoints.list()[0].vitals.errors(), 0, "the caller's own time");
+        assert_eq!(probing.trial(), Trial::Idle);
     });
 }
 

@@ -5,7 +5,8 @@
 //! What holds in each world: a request has exactly one answer or a closed connection; no byte of a
 //! body is lost, doubled or somebody else's; what may not be repeated is sent once; a part never
 //! looks whole; counters, log, clients and origins agree; nothing outlives its exchange; and once
-//! faults stop, every request succeeds.
+//! faults stop, everybody that was left out is taken in again by itself, and every request
+//! succeeds.
 //!
 //! `GATEHOUSE_SEED=7` runs one world and shows all that happens in it. `GATEHOUSE_SEEDS=100000`
 //! runs so many instead of a thousand, from `GATEHOUSE_SEED_FROM` on. `tests/simulate` is the
@@ -13,9 +14,11 @@
 
 mod audit;
 mod client;
+mod control;
 mod end;
 mod ledger;
 mod origin;
+mod plans;
 mod question;
 mod world;
 
@@ -49,10 +52,16 @@ fn live(seed: u64) -> Ledger {
         let clients = 1 + dice.below(6);
         send(&world, clients, 1, || 1 + dice.below(12)).await;
         world.clear_up();
-        // The longest that anything may still take: an origin that stalls.
-        pass(Duration::from_secs(30)).await;
-        send(&world, 2, 100, || 4).await;
-        succeeded(&world);
+        // The longest that anything may still take: an origin that stalls, an endpoint that is
+        // ejected.
+        world.settle(Duration::from_secs(30)).await;
+        let all_well = world.ledger.borrow().asked.len();
+        // One that asks alone finds a place even where few are let pass.
+        send(&world, 1, 100, || 16).await;
+        world.tend();
+        everybody_is_back(&world);
+        send(&world, 2, 200, || 4).await;
+        succeeded(&world, all_well);
         pass(Duration::from_secs(30)).await;
         audit::audit(&world);
         let mut ledger = std::mem::take(&mut *world.ledger.borrow_mut());
@@ -78,11 +87,18 @@ async fn send(world: &Rc<World>, clients: usize, first: u64, mut requests: impl 
     }
 }
 
-/// Once nothing goes wrong any more, nothing fails.
-fn succeeded(world: &World) {
+/// Once nothing goes wrong any more nobody is left out for long.
+fn everybody_is_back(world: &World) {
+    if let Some(left_out) = world.left_out() {
+        let text = format!("somebody is left out though all is well: {left_out}");
+        world.ledger.borrow_mut().violate(text);
+    }
+}
+
+/// Once nothing goes wrong any more, nothing fails: from request `all_well` on.
+fn succeeded(world: &World, all_well: usize) {
     let mut ledger = world.ledger.borrow_mut();
-    let last = ledger.asked.len().saturating_sub(8);
-    for number in last..ledger.asked.len() {
+    for number in all_well..ledger.asked.len() {
         let asked = ledger.asked[number].clone();
         if !asked.crossed && (asked.status != Some(200) || !asked.whole) {
             ledger.violate(format!("r{number} failed when all was well: {asked:?}"));

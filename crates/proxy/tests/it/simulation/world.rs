@@ -1,19 +1,12 @@
 //! The world of one simulation: a gateway, its origins, and what befalls them.
 
+use super::control::{Control, Rules};
 use super::ledger::Ledger;
+use super::plans::{Changed, plan};
 use crate::bench::{GATEWAY, origin_address};
 use crate::talk::pass;
-use gatehouse_core::address::{Address, Bind};
-use gatehouse_core::concurrency::{ConcurrencyRule, Limiter};
-use gatehouse_core::endpoints::{Endpoint, Endpoints, Standing};
-use gatehouse_core::hedge::{HedgeRule, HedgeWindow};
-use gatehouse_core::plan::{
-    Action, Announced, Balance, Carries, ClientLimits, Edits, EndpointSpec, Forward, HttpVersions,
-    Keepalive, ListenerPlan, LogFormat, PathMode, Plan, PlanParts, Retry, RetryStatuses, Ring,
-    RoutePlan, Target, Timeouts, Transport, UpstreamId, UpstreamPlan,
-};
-use gatehouse_core::queue::{Priority, QueueRule};
-use gatehouse_core::route::{ListenerSet, PathRule, Rewrite, RouteRule};
+use gatehouse_core::endpoints::Endpoints;
+use gatehouse_core::outlier::OutlierRule;
 use gatehouse_core::vitals::{EndpointVitals, UpstreamVitals};
 use gatehouse_proxy::gate::memory::MemoryGate;
 use gatehouse_rig::storm::Dice;
@@ -110,17 +103,7 @@ pub struct World {
     pub busy: Cell<usize>,
     vitals: Vec<Arc<EndpointVitals>>,
     upstream: Arc<UpstreamVitals>,
-    judged: RefCell<Judged>,
-}
-
-/// What the control side keeps of how long answers take.
-#[derive(Default)]
-struct Judged {
-    hedges: HedgeWindow,
-    limiter: Option<Limiter>,
-    /// What is looked for under the plan of the moment.
-    rule: Option<ConcurrencyRule>,
-    hedge: Option<HedgeRule>,
+    control: RefCell<Control>,
 }
 
 impl World {
@@ -130,20 +113,17 @@ impl World {
         let count = 1 + dice.below(ORIGINS_MAX.into()) as u8;
         let vitals: Vec<Arc<EndpointVitals>> = (0..count).map(|_| Arc::default()).collect();
         let upstream: Arc<UpstreamVitals> = Arc::default();
-        let endpoints = Endpoints::new(Balance::RoundRobin, all(&vitals), Arc::clone(&upstream));
-        let first = Changed { hedge: some_hedge(dice), ..Changed::default() };
-        let gate = MemoryGate::start(
-            plan(count, &first),
-            vec![Arc::new(endpoints)],
-            &net,
-            GATEWAY.into(),
-            seed,
-        );
+        let weather = Weather::some(dice);
+        let rules = Rules::some(dice, weather.is_gentle());
+        let first = Changed { rules, ..Changed::default() };
+        let mut control = Control::new(&vitals, Arc::clone(&upstream), first.rules);
+        let endpoints = vec![control.endpoints()];
+        let gate = MemoryGate::start(plan(count, &first), endpoints, &net, GATEWAY.into(), seed);
         let sites = (0..count).map(|_| Site::default()).collect();
-        let weather = Cell::new(Weather::some(dice));
+        let weather = Cell::new(weather);
         let (ledger, busy) = (RefCell::default(), Cell::new(0));
-        let judged = RefCell::new(Judged { hedge: first.hedge, ..Judged::default() });
-        Rc::new(World { seed, net, gate, weather, sites, ledger, busy, vitals, upstream, judged })
+        let control = RefCell::new(control);
+        Rc::new(World { seed, net, gate, weather, sites, ledger, busy, vitals, upstream, control })
     }
 
     /// Vitals of all endpoints there ever were.
@@ -174,184 +154,56 @@ impl World {
         self.upstream.waiting() > 0 && self.upstream.in_flight() == 0
     }
 
-    /// Judges how long answers take, as the control side does.
+    /// Judges everything, and publishes the endpoints where that has changed how they stand.
     fn judge(&self) {
-        let (counts, now) = (self.upstream.latencies().snapshot(), now());
-        let Judged { hedges, limiter, rule, hedge } = &mut *self.judged.borrow_mut();
-        if let Some(rule) = rule {
-            let limiter = limiter.get_or_insert_with(|| Limiter::new(rule, counts.clone(), now));
-            let most = limiter.judge(rule, &counts, self.upstream.in_flight(), now);
-            self.upstream.set_concurrency(most);
-        }
-        if let Some(rule) = hedge {
-            // So few answers would never be enough: what is known of them has to do.
-            let known = hedges.after(*rule, &counts, now).or(counts.quantile(0.5));
-            self.upstream.set_hedge_after(known);
+        let mut control = self.control.borrow_mut();
+        let mut ledger = self.ledger.borrow_mut();
+        if let Some(endpoints) = control.judge(now(), &mut ledger) {
+            ledger.note("standings", || shown(&endpoints));
+            self.gate.set_endpoints(endpoints);
         }
     }
 
-    /// Ends all faults: every origin listens, every endpoint is ready, the plan is the first.
+    /// Tends the world for so long.
+    pub async fn settle(&self, time: Duration) {
+        let step = Duration::from_millis(500);
+        for _ in 0..time.div_duration_f64(step) as usize {
+            pass(step).await;
+            self.tend();
+        }
+    }
+
+    /// Ends all faults: every origin listens, none is drained or fails its checks, and but for what
+    /// leaves somebody out the plan is the first. Who is left out comes back by itself, or never.
     pub fn clear_up(&self) {
         self.weather.set(Weather::CALM);
         for index in 1..=self.sites.len() as u8 {
             self.net.deliver(origin_address(index));
             self.sites[usize::from(index) - 1].listening.set(true);
         }
-        let (list, upstream) = (all(&self.vitals), Arc::clone(&self.upstream));
-        let endpoints = Arc::new(Endpoints::new(Balance::RoundRobin, list, upstream));
-        self.gate.publish(plan(self.sites.len() as u8, &Changed::default()), vec![endpoints]);
-        self.ledger.borrow_mut().note("clear", String::new);
+        let mut control = self.control.borrow_mut();
+        control.list_all();
+        // However well they are, origins here take their time as they like.
+        let patient = |rule| OutlierRule { latency_factor: None, ..rule };
+        let before = control.rules();
+        let outlier = before.outlier.map(patient);
+        let rules = Rules { hedge: None, concurrency: None, outlier, ..before };
+        control.set_rules(rules);
+        let plan = plan(self.sites.len() as u8, &Changed { rules, ..Changed::default() });
+        self.gate.publish(plan, vec![control.endpoints()]);
+        self.ledger.borrow_mut().note("clear", || format!("{rules:?}"));
+    }
+
+    /// Who has not its whole share, with all that was asked since everything is well.
+    pub fn left_out(&self) -> Option<String> {
+        self.control.borrow().left_out()
     }
 }
 
-/// All endpoints, ready.
-fn all(vitals: &[Arc<EndpointVitals>]) -> Vec<Endpoint> {
-    (1..).zip(vitals).map(|(index, vitals)| endpoint(index, vitals)).collect()
-}
-
-fn endpoint(index: u8, vitals: &Arc<EndpointVitals>) -> Endpoint {
-    Endpoint {
-        text: origin_address(index).to_string().into(),
-        address: Address::Ip(origin_address(index)),
-        authority: origin_address(index).to_string().into(),
-        tls: None,
-        base_path: "".into(),
-        weight: 1,
-        connections_max: None,
-        backup: false,
-        standing: Standing::Ready,
-        warmth: 100,
-        vitals: Arc::clone(vitals),
-    }
-}
-
-/// What a reload changes of the plan.
-#[derive(Debug, Default)]
-pub struct Changed {
-    keepalive: Keepalive,
-    retry: Retry,
-    buffer_bytes_max: u32,
-    queue: Option<QueueRule>,
-    hedge: Option<HedgeRule>,
-    concurrency: Option<ConcurrencyRule>,
-}
-
-impl Changed {
-    fn some(dice: &mut Dice, gentle: bool) -> Changed {
-        let keepalive = Keepalive {
-            idle_per_worker: dice.pick(&[0, 1, 2, 1024]),
-            idle_timeout: dice.pick(&[200, 2_000, 55_000]).into_millis(),
-        };
-        let statuses = [RetryStatuses::NONE, RetryStatuses::NONE.with(503).with(500)];
-        let retry = Retry {
-            attempts: dice.below(4) as u8,
-            on_timeout: dice.one_in(2),
-            on_statuses: dice.pick(&statuses),
-            try_timeout: dice.pick(&[None, Some(Duration::from_secs(2))]),
-            backoff: dice.pick(&[Duration::ZERO, Duration::from_millis(25)]),
-            ..Retry::default()
-        };
-        let waits = |waiting_max| QueueRule { waiting_max, timeout: Duration::from_secs(1) };
-        let max = 1 + dice.below(3) as u32;
-        let narrow = ConcurrencyRule { min: 1, max, tolerance: 1.5 };
-        let concurrencies = [None, None, Some(narrow), Some(ConcurrencyRule::default())];
-        Changed {
-            keepalive,
-            retry,
-            buffer_bytes_max: dice.pick(&[0, 0, BUFFER_BYTES]),
-            queue: dice.pick(&[None, Some(waits(1)), Some(waits(100))]),
-            hedge: some_hedge(dice),
-            // Who finds a limit is refused, or waits in vain.
-            concurrency: dice.pick(&concurrencies).filter(|_| !gentle),
-        }
-    }
-}
-
-fn some_hedge(dice: &mut Dice) -> Option<HedgeRule> {
-    dice.pick(&[
-        None,
-        Some(HedgeRule::After(Duration::from_millis(1))),
-        Some(HedgeRule::After(Duration::from_millis(100))),
-        Some(HedgeRule::Percentile(0.9)),
-    ])
-}
-
-trait Millis {
-    fn into_millis(self) -> Duration;
-}
-
-impl Millis for u64 {
-    fn into_millis(self) -> Duration {
-        Duration::from_millis(self)
-    }
-}
-
-/// The plan of a world, short of patience so that no world lives for long.
-fn plan(origins: u8, changed: &Changed) -> Plan {
-    let specs = (1..=origins).map(|index| EndpointSpec {
-        text: origin_address(index).to_string().into(),
-        address: Address::Ip(origin_address(index)),
-        tls: None,
-        base_path: "".into(),
-        weight: 1,
-        connections_max: None,
-        backup: false,
-    });
-    let forward = Action::Forward(Forward {
-        target: Target::One(UpstreamId(0)),
-        rewrite: Rewrite::Keep,
-        request_edits: Edits::default(),
-        buffer_bytes_max: changed.buffer_bytes_max,
-        deadline_field: None,
-        timeouts: Timeouts {
-            total: None,
-            connect: Duration::from_millis(500),
-            first_byte: Duration::from_secs(3),
-            idle: Duration::from_secs(3),
-            tunnel: Duration::from_secs(3),
-        },
-    });
-    let parts = PlanParts {
-        listeners: vec![ListenerPlan {
-            name: "web".into(),
-            bind: Bind::Ip(GATEWAY.into()),
-            transport: Transport::Clear,
-            carries: Carries::Http,
-            announced: Announced::No,
-            trusted_proxies: vec![],
-            versions: HttpVersions::Both,
-            limits: ClientLimits { idle_timeout: IDLE_TIMEOUT, ..Default::default() },
-        }],
-        rules: vec![RouteRule {
-            listeners: ListenerSet::ALL,
-            hosts: vec![],
-            path: PathRule::Prefix("".into()),
-            path_mode: PathMode::Normal,
-            methods: None,
-            headers: vec![],
-            query: vec![],
-        }],
-        routes: vec![RoutePlan {
-            name: "all".into(),
-            path_mode: PathMode::Normal,
-            action: forward,
-            response_edits: Edits::default(),
-            body_bytes_max: None,
-            priority: Priority::default(),
-        }],
-        upstreams: vec![UpstreamPlan {
-            retry: changed.retry,
-            keepalive: changed.keepalive,
-            queue: changed.queue,
-            hedge: changed.hedge,
-            concurrency: changed.concurrency,
-            ..UpstreamPlan::of("origins", specs.collect())
-        }],
-        drain: Duration::from_secs(10),
-        access_log: Some(LogFormat::Json),
-        ceilings: gatehouse_core::overload::Ceilings::default(),
-    };
-    Plan::new(parts).expect("one route cannot tie")
+fn shown(endpoints: &Endpoints) -> String {
+    let each = endpoints.list().iter();
+    let each = each.map(|one| format!("{} {}", one.text, one.standing.word()));
+    each.collect::<Vec<_>>().join(", ")
 }
 
 /// Changes the world for as long as its clients are busy.
@@ -391,53 +243,20 @@ fn reload(world: &World, dice: &mut Dice) {
             let changed = Changed::some(dice, world.weather.get().is_gentle());
             ledger.note("reload", || format!("{changed:?}"));
             ledger.buffers |= changed.buffer_bytes_max > 0;
-            let mut judged = world.judged.borrow_mut();
-            (judged.rule, judged.hedge) = (changed.concurrency, changed.hedge);
-            judged.limiter = None;
-            drop(judged);
+            let mut control = world.control.borrow_mut();
+            control.set_rules(changed.rules);
+            control.list_some(dice, world.weather.get().is_gentle());
             let plan = plan(world.sites.len() as u8, &changed);
-            world.gate.publish(plan, vec![Arc::new(some_endpoints(world, dice))]);
+            world.gate.publish(plan, vec![control.endpoints()]);
         }
         _ => {
-            let endpoints = some_endpoints(world, dice);
-            ledger.note("endpoints", || {
-                let each = endpoints.list().iter();
-                let each = each.map(|one| format!("{} {}", one.text, one.standing.word()));
-                each.collect::<Vec<_>>().join(", ")
-            });
-            world.gate.set_endpoints(Arc::new(endpoints));
+            let mut control = world.control.borrow_mut();
+            control.list_some(dice, world.weather.get().is_gentle());
+            let endpoints = control.endpoints();
+            ledger.note("endpoints", || shown(&endpoints));
+            world.gate.set_endpoints(endpoints);
         }
     }
-}
-
-/// Some of the endpoints, at least one of them ready; where requests may fail also none at all, or
-/// with little room.
-fn some_endpoints(world: &World, dice: &mut Dice) -> Endpoints {
-    let kept = dice.below(world.sites.len());
-    let gentle = world.weather.get().is_gentle();
-    let (nobody, narrow) = (!gentle && dice.one_in(8), !gentle && dice.one_in(3));
-    let mut list = Vec::new();
-    for (at, vitals) in world.vitals.iter().enumerate().filter(|_| !nobody) {
-        if at != kept && dice.one_in(3) {
-            continue;
-        }
-        let standings = [Standing::Ready, Standing::Drained, Standing::Ejected];
-        let standing = if at == kept { Standing::Ready } else { dice.pick(&standings) };
-        let (weight, warmth) = (1 + dice.below(5) as u16, dice.pick(&[100, 100, 20]));
-        let connections_max = narrow.then(|| 1 + dice.below(2) as u32);
-        let known = endpoint(at as u8 + 1, vitals);
-        list.push(Endpoint { weight, warmth, standing, connections_max, ..known });
-    }
-    let balances = [
-        Balance::RoundRobin,
-        Balance::Random,
-        Balance::WeightedRoundRobin,
-        Balance::LeastRequest,
-        Balance::PeakEwma,
-        Balance::Maglev,
-        Balance::ConsistentHash(Ring::Default { load_bound: None }),
-    ];
-    Endpoints::new(dice.pick(&balances), list, Arc::clone(&world.upstream))
 }
 
 /// What befalls an origin.
