@@ -130,8 +130,12 @@ pub(crate) fn judge(
             published.list().iter().map(|endpoint| reading(endpoint, now)).collect();
         let news = &mut judged.news;
         outlier::judge(rule, &mut conducts, &readings, now, |place, change| {
-            if change == Change::Returned {
-                kept[place].returned = Some(now);
+            match change {
+                // It is judged by what it does now: the average falls more slowly than windows
+                // pass, and what it once took would eject it again and again.
+                Change::Probing => kept[place].vitals.forget_latency(),
+                Change::Returned => kept[place].returned = Some(now),
+                Change::Ejected { .. } | Change::MoreProbes => {}
             }
             tell(kept[place].vitals.probing(), change, rule.probes);
             let said = said(change, rule);
@@ -260,7 +264,7 @@ mod tests {
     use super::*;
     use gatehouse_core::concurrency::ConcurrencyRule;
     use gatehouse_core::hedge::HedgeRule;
-    use gatehouse_core::plan::Balance;
+    use gatehouse_core::plan::{Address, Balance};
     use std::time::Duration;
 
     #[test]
@@ -280,5 +284,62 @@ mod tests {
         assert!((10_000..11_300).contains(&after.as_micros()), "{after:?}");
         assert_eq!(vitals.concurrency(), Some(40), "it is used up, and no slower for that");
         (0..100).for_each(|_| vitals.leave());
+    }
+
+    fn endpoint(index: u8) -> Endpoint {
+        let address = std::net::SocketAddr::from(([10, 0, 0, index], 80));
+        Endpoint {
+            text: address.to_string().into(),
+            address: Address::Ip(address),
+            authority: "".into(),
+            tls: None,
+            base_path: "".into(),
+            weight: 1,
+            connections_max: None,
+            backup: false,
+            standing: Standing::Ready,
+            warmth: 100,
+            vitals: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn what_an_endpoint_once_took_ejects_it_once() {
+        let list = (1..=3).map(endpoint).collect();
+        let published = Endpoints::new(Balance::Random, list, Arc::default());
+        let mut upstream = UpstreamPlan::of("api", Vec::new());
+        upstream.outlier = Some(OutlierRule {
+            consecutive_errors: 0,
+            latency_factor: Some(3.0),
+            window: Duration::from_secs(1),
+            requests_min: 5,
+            eject_for: Duration::from_secs(1),
+            ..OutlierRule::default()
+        });
+        let of = |endpoint: &Endpoint| Kept { vitals: endpoint.vitals.clone(), ..Kept::default() };
+        let mut kept: Vec<Kept> = published.list().iter().map(of).collect();
+        let mut whole = Whole::default();
+        let mut news = Vec::new();
+        for tick in 1..=300 {
+            let now = Moment::START.after(Duration::from_millis(100 * tick));
+            for (place, kept) in kept.iter().enumerate() {
+                let millis = if place == 0 && tick < 15 { 300 } else { 10 };
+                let probing = kept.vitals.probing();
+                match kept.standing(&upstream) {
+                    Standing::Ejected => continue,
+                    Standing::Probing => kept.vitals.went_well(probing.probe()),
+                    _ => {}
+                }
+                for _ in 0..3 {
+                    kept.vitals.count_pick();
+                    kept.vitals.observe(Duration::from_millis(millis), now);
+                }
+            }
+            let mut kept: Vec<&mut Kept> = kept.iter_mut().collect();
+            news.extend(judge(&upstream, &published, &mut whole, &mut kept, now, 0).news);
+        }
+        let ejected = news.iter().filter(|one| one.contains("ejected for")).count();
+        assert_eq!(ejected, 1, "{news:?}");
+        assert_eq!(kept[0].standing(&upstream), Standing::Ready);
     }
 }

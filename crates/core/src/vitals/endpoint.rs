@@ -182,6 +182,11 @@ impl EndpointVitals {
         self.connect_failed.load(Relaxed)
     }
 
+    /// Forgets how long answers took: what they take now is to be found out anew.
+    pub fn forget_latency(&self) {
+        self.ewma.store(0, Relaxed);
+    }
+
     /// Takes one observed latency into the peak-sensitive average: a higher one counts at once, a
     /// lower one moves the average by the time that has passed (Finagle's Peak EWMA). Two workers
     /// may lose one observation to each other; the average stays one of theirs.
