@@ -167,6 +167,24 @@ pub(crate) fn is_unavailable(answer: &ResponseHead) -> bool {
         && answer.fields.named_first(b"grpc-status") == Some(UNAVAILABLE.to_string().as_bytes())
 }
 
+/// The status by which the endpoint of a call is judged: that of HTTP which says the same, where the
+/// head says that the call has failed and nothing more follows. DEADLINE_EXCEEDED says nothing of
+/// the endpoint: it was the caller who gave so much time.
+pub(crate) fn judged_status(answer: &ResponseHead) -> u16 {
+    if !answer.body.is_none() {
+        return answer.status;
+    }
+    match answer.fields.named_first(b"grpc-status") {
+        // RESOURCE_EXHAUSTED.
+        Some(b"8") => 429,
+        // UNKNOWN, INTERNAL, DATA_LOSS.
+        Some(b"2" | b"13" | b"15") => 500,
+        // UNAVAILABLE.
+        Some(b"14") => 503,
+        _ => answer.status,
+    }
+}
+
 /// Writes what a call is told of a failure: into an answer that is nothing but its head, or into
 /// the trailers of one that has begun.
 pub(crate) fn write_status(failure: Failure, exchange: u64, fields: &mut Fields) {

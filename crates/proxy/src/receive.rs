@@ -3,6 +3,7 @@
 use crate::admit::Admitted;
 use crate::attempts::{Attempts, Lost};
 use crate::client::{Client, Wrote};
+use crate::grpc;
 use crate::hop::{self, Upgrade};
 use crate::lease::Lease;
 use crate::pick::Caller;
@@ -85,9 +86,11 @@ pub(crate) async fn receive(
             trace.answered = Some(now);
             let took = now.since(asked(desk, trace));
             pick.endpoint().vitals.observe(took, now);
-            pick.count_answer(desk.heads.answer.status);
+            let answer = &desk.heads.answer;
+            let status = trace.call.map_or(answer.status, |_| grpc::judged_status(answer));
+            pick.count_answer(status);
             if admitted.upstream_plan().counts_latencies() {
-                count_latency(admitted, desk.heads.answer.status, took);
+                count_latency(admitted, status, took);
             }
             Ok(Answered { lease })
         }

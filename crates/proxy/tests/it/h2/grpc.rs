@@ -179,6 +179,27 @@ fn a_timeout_that_is_none_is_refused() {
     });
 }
 
+/// An endpoint that answers 200 to each call, and that it has failed, has failed.
+#[test]
+fn an_endpoint_is_judged_by_what_it_says_of_calls() {
+    for (status, errors) in [("0", 0), ("5", 0), ("4", 0), ("8", 0), ("2", 1), ("13", 1), ("14", 1)]
+    {
+        with(grpc(), async |bench| {
+            let mut origin = bench.origin(1);
+            let mut client = Frames::open(&bench).await;
+            call(&mut client, 1, &[]).await;
+            let mut at_origin = Frames::serve(origin.accept().await).await;
+            let (stream, ..) = at_origin.hear_request().await;
+            at_origin.hear(stream).await;
+            let only = [(":status", "200"), ("grpc-status", status)];
+            at_origin.say(&Frame::headers(stream, &only, flag::END_STREAM)).await;
+            assert_eq!(client.hear(1).await.field("grpc-status"), Some(status));
+            let vitals = &bench.endpoints.list()[0].vitals;
+            assert_eq!((vitals.errors(), vitals.errors_in_a_row()), (errors, errors as u32));
+        });
+    }
+}
+
 /// UNAVAILABLE is tried again where somebody has said that calls may be.
 #[test]
 fn an_unavailable_endpoint_is_passed_over_where_that_is_asked_for() {
