@@ -177,3 +177,23 @@ fn health_lives_through_a_reload() {
     gateway.expect_error_line("reload");
     assert_eq!(standings(&gateway), ["ready", "ejected"]);
 }
+
+#[test]
+fn checks_go_on_though_one_is_under_way_while_a_reload_calls_its_upstream_otherwise() {
+    let (a, b) = (Origin::start("a").expect("a port"), Origin::start("b").expect("a port"));
+    let route = |path: &str, origin: &Origin| {
+        format!(
+            "[[routes]]\npath = \"{path}\"\nupstream = {{ endpoints = [\"{}\"], \
+             health = {{ path = \"/slow/500\", interval = \"50ms\", timeout = \"5s\" }} }}\n",
+            origin.address()
+        )
+    };
+    let config = |routes: &[String]| format!("{DOORS}{}", routes.concat());
+    let gateway = Gateway::start(BINARY, &config(&[route("/a/*", &a)]));
+    wait_until(LIMIT, || a.open_connections() == 1);
+    gateway.reconfigure(&config(&[route("/b/*", &b), route("/a/*", &a)]));
+    gateway.signal(gatehouse_rig::process::Signal::Hup);
+    gateway.expect_error_line("reloaded");
+    let before = a.connections();
+    wait_until(LIMIT, || a.connections() >= before + 2);
+}
