@@ -152,6 +152,7 @@ impl Steering {
     fn terminate(&mut self) {
         // One that is starting ends too.
         self.starting = None;
+        self.drop_trial();
         self.acme.stop();
         // Before anything else ends: others stop sending requests here.
         self.register.stop();

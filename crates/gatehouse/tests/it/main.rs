@@ -42,6 +42,7 @@ mod storm;
 mod systemd;
 mod tcp;
 mod tls;
+mod trials;
 mod upgrade;
 mod watch;
 mod websocket;
