@@ -23,7 +23,7 @@ use facts::Facts;
 use gatehouse_proxy::gate::Gate;
 use gatehouse_proxy::signals::{Signal, Signals};
 use gatehouse_wire::timer::{Timer, now};
-use orders::{Answer, Busy, Cause, Mailbox, Order, Reply};
+use orders::{Answer, Busy, Mailbox, Order, Reply};
 use reload::{Purpose, Settled};
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -94,9 +94,7 @@ impl Steering {
             match self.next(&mut signals, &mut timer).await {
                 Event::Look => self.look_at_certificates(),
                 Event::Signal(Signal::Terminate) => self.terminate(),
-                Event::Signal(Signal::Hangup) => {
-                    drop(self.mailbox.post(Order::Reload(Cause::Signal)));
-                }
+                Event::Signal(Signal::Hangup) => self.mailbox.post_signalled(),
                 Event::Signal(Signal::Upgrade) => self.upgrade(),
                 Event::Order(order, reply) => self.carry_out(order, reply),
             }
