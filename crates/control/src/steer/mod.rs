@@ -13,7 +13,7 @@ pub(crate) mod watch;
 use crate::access_log::AccessLog;
 use crate::acme::Acme;
 use crate::admin::{Admin, Door, Shown};
-use crate::certificates::{Files, make};
+use crate::certificates::{Before, Files, make};
 use crate::discovery::Discovery;
 use crate::register::Register;
 use crate::registry::{Duty, Named, Registry};
@@ -132,7 +132,8 @@ impl Steering {
         if prepared.look() != Files::Changed {
             return;
         }
-        let (made, problems) = make(tls, plan, SystemTime::now(), Some(prepared));
+        let before = Before { prepared, plan };
+        let (made, problems) = make(tls, plan, SystemTime::now(), Some(before));
         for problem in &problems {
             eprintln!("{}: {}", problem.severity.word(), problem.reason);
         }

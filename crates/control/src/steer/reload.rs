@@ -7,7 +7,7 @@ use super::watch::LastRead;
 use super::{Steering, settings};
 use crate::access_log::Target;
 use crate::admin::Admin;
-use crate::certificates::{Prepared, prepare};
+use crate::certificates::{Before, Prepared, prepare};
 use crate::config::{
     AccessTo, DiscoverySpec, Loaded, Lowered, Paint, ProcessEnv, RegisterSpec, TlsSpecs, Verdict,
     load, render,
@@ -110,7 +110,7 @@ fn read(
     file: &Path,
     purpose: Purpose,
     (registry, discovery): (&Registry, &Discovery),
-    before: &Prepared,
+    before: Before<'_>,
     own: Option<&(LastRead, Option<Remote>)>,
 ) -> Read {
     let mut loaded: Loaded = match own {
@@ -173,9 +173,10 @@ impl Steering {
         }
         let (registry, discovery) = (self.registry.clone(), self.discovery.clone());
         let own = is_own.then(|| (self.last_read.clone(), self.remote.clone()));
-        let before = self.in_force.prepared.clone();
+        let (plan, prepared) = (Arc::clone(&self.in_force.plan), self.in_force.prepared.clone());
         let work = move || {
-            let read = read(&file, purpose, (&registry, &discovery), &before, own.as_ref());
+            let before = Before { prepared: &prepared, plan: &plan };
+            let read = read(&file, purpose, (&registry, &discovery), before, own.as_ref());
             Order::Adopt(Box::new(read))
         };
         match self.mailbox.run("reader", reply, Order::NotRead, work) {
