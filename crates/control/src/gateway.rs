@@ -305,6 +305,7 @@ impl Gateway {
             trial: None,
             program,
             starting: None,
+            looking: None,
             draining: false,
         };
         (steering, admin)

@@ -1,6 +1,7 @@
 //! What the control thread is asked to do, and what it answers: orders come from the admin
 //! interface, from signals and from threads that read files, and are carried out one at a time.
 
+use super::looks::Look;
 use super::reload::Read;
 use crate::config::Json;
 use crate::registry::Duty;
@@ -36,6 +37,10 @@ pub(crate) enum Order {
     NotRead,
     /// Give way to a successor, or go on without it.
     Upgraded(Result<u32, String>),
+    /// Go on with what a look at the certificates has found.
+    Looked(Box<Look>),
+    /// The same where it has failed in a way nothing was made for.
+    NotLooked,
 }
 
 /// Who asked for a reload.

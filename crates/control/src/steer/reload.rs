@@ -33,7 +33,7 @@ pub(crate) struct Settled {
     pub admin: Option<SocketAddr>,
     pub access_log: AccessTo,
     /// Which certificates it needs, and what they were made into.
-    pub tls: TlsSpecs,
+    pub tls: Arc<TlsSpecs>,
     pub prepared: Prepared,
     /// Where the endpoints of each upstream come from.
     pub discovery: Vec<Option<Arc<DiscoverySpec>>>,
@@ -44,7 +44,7 @@ pub(crate) struct Settled {
 impl Settled {
     pub fn of(lowered: Lowered, prepared: Prepared) -> Settled {
         let Lowered { plan, tls, discovery, register, workers, admin, access_log, .. } = lowered;
-        let plan = Arc::new(plan);
+        let (plan, tls) = (Arc::new(plan), Arc::new(tls));
         Settled { plan, workers, admin, access_log, tls, prepared, discovery, register }
     }
 
