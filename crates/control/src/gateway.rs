@@ -283,6 +283,7 @@ impl Gateway {
             acme: acme.seen(),
             discovery: discovery.seen(),
             register: register.seen(),
+            registry: registry.clone(),
             mailbox: mailbox.clone(),
         });
         let steering = Steering {

@@ -5,11 +5,14 @@
 //! from an old plan can come after a new one.
 
 mod checks;
+mod counts;
 mod found;
 
 use crate::health::judge::{Judged, Kept, Whole, judge};
 use crate::same::same_list;
 use checks::Checks;
+use counts::Before;
+pub(crate) use counts::Counts;
 use gatehouse_core::address::Address;
 use gatehouse_core::bell::Bell;
 use gatehouse_core::chance::Chance;
@@ -51,6 +54,7 @@ struct Upstream {
     /// By an endpoint's text and where it is.
     endpoints: HashMap<(Arc<str>, Address), Kept>,
     whole: Whole,
+    counts: Counts,
     published: Option<Arc<Endpoints>>,
     /// What was found last, by this source or the one before.
     found: Arc<[EndpointSpec]>,
@@ -192,6 +196,7 @@ impl Registry {
         let mut known = self.lock();
         let plan = handle.observe().plan;
         let Some(name) = known.called_now(due) else { return Vec::new() };
+        known.count_check(&name, verdict);
         let kept = known.kept_of(&name, &due.endpoint);
         let Some(change) = kept.and_then(|kept| kept.checked(&due.rule, verdict, why, now, jitter))
         else {
@@ -234,7 +239,7 @@ impl Known {
 
     /// Judges one upstream, where it has endpoints.
     fn judge(&mut self, upstream: &UpstreamPlan, now: Moment) -> Option<Judged> {
-        let Upstream { endpoints, whole, published, .. } =
+        let Upstream { endpoints, whole, counts, published, .. } =
             self.upstreams.get_mut(&upstream.name)?;
         let published = published.as_ref()?;
         let mut by_vitals: HashMap<*const EndpointVitals, &mut Kept> =
@@ -247,7 +252,9 @@ impl Known {
         if kept.len() != list.len() {
             return None;
         }
+        let before = Before::of(upstream, whole, &kept);
         let judged = judge(upstream, published, whole, &mut kept, now);
+        counts.judged(&before, whole, &kept);
         kept.iter().for_each(|kept| kept.ring(&self.bell, upstream.outlier.as_ref()));
         Some(judged)
     }

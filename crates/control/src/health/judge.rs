@@ -39,6 +39,11 @@ impl Kept {
         }
     }
 
+    /// Whether it is left out because requests to it failed.
+    pub fn is_ejected(&self) -> bool {
+        self.conduct.is_ejected()
+    }
+
     /// Has `bell` rung by the error that ejects it under this rule.
     pub fn ring(&self, bell: &Arc<Bell>, rule: Option<&OutlierRule>) {
         let row = rule.and_then(|rule| self.conduct.row_that_ejects(rule));
@@ -95,6 +100,13 @@ pub(crate) struct Whole {
     retries: RetryWindow,
     limiter: Option<Box<Limiter>>,
     hedges: HedgeWindow,
+}
+
+impl Whole {
+    /// What its breaker is.
+    pub fn gate(&self) -> Gate {
+        self.breaker.gate()
+    }
 }
 
 /// What judging an upstream has brought.

@@ -3,6 +3,7 @@
 use super::{Due, Known};
 use crate::health::judge::Kept;
 use gatehouse_core::endpoints::{Endpoint, Endpoints};
+use gatehouse_core::health::Verdict;
 use gatehouse_core::moment::Moment;
 use gatehouse_core::plan::Plan;
 use std::sync::Arc;
@@ -69,5 +70,11 @@ impl Known {
         }
         let names: Vec<Arc<str>> = self.upstreams.keys().cloned().collect();
         names.into_iter().find(|name| self.kept_of(name, &due.endpoint).is_some())
+    }
+
+    pub(super) fn count_check(&mut self, upstream: &Arc<str>, verdict: Verdict) {
+        if let Some(upstream) = self.upstreams.get_mut(upstream) {
+            upstream.counts.checked(verdict);
+        }
     }
 }

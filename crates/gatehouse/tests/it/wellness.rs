@@ -197,3 +197,32 @@ fn checks_go_on_though_one_is_under_way_while_a_reload_calls_its_upstream_otherw
     let before = a.connections();
     wait_until(LIMIT, || a.connections() >= before + 2);
 }
+
+#[test]
+fn what_is_judged_and_checked_is_counted() {
+    let (one, mut two) = (Origin::start("one").expect("a port"), Origin::start("two").expect("it"));
+    let settings = "outlier = { consecutive-errors = 2, eject-for = \"60s\" }\nretry = 0\n\
+                    health = { check = \"connect\", interval = \"50ms\", unhealthy-after = 100 }\n\
+                    breaker = { error-rate = \"10%\", min-requests = 10, open-for = \"60s\" }";
+    let gateway = start(&[one.address(), two.address()], settings);
+    let of = |family: &str, label: &str| scrape(&gateway).sum(family, &["upstream=\"all\"", label]);
+    wait_until(LIMIT, || of("upstream_checks_total", "result=\"passed\"") >= 2);
+    assert_eq!(of("upstream_checks_total", "result=\"failed\""), 0);
+    assert_eq!(
+        (of("upstream_ejections_total", ""), of("upstream_breaker_opened_total", "")),
+        (0, 0)
+    );
+    two.kill();
+    wait_until(LIMIT, || of("upstream_checks_total", "result=\"failed\"") >= 2);
+    wait_until(LIMIT, || {
+        get(gateway.listener("web"), "/");
+        of("upstream_ejections_total", "") == 1
+    });
+    wait_until(LIMIT, || {
+        get(gateway.listener("web"), "/status/500");
+        of("upstream_breaker_opened_total", "") == 1
+    });
+    assert_eq!(of("upstream_breaker_half_open", ""), 0);
+    assert_eq!(of("upstream_requests_in_flight", ""), 0);
+    assert!(scrape(&gateway).sum("client_connections_max", &[]) > 0);
+}
