@@ -65,12 +65,13 @@ fn clients_max(ceilings: &Ceilings, workers: NonZeroUsize) -> u32 {
     ceilings.connections.map_or(possible, |written| written.min(possible))
 }
 
-/// Looks before the start whether there are descriptors and memory enough; what there are fewer of
-/// than was asked for is said on stderr.
+/// Looks, before a plan comes in force, whether there are descriptors and memory enough; gives what
+/// there is less of than was asked for, and has to be said.
 ///
 /// # Errors
 /// Where there are fewer descriptors than `limits.connections` needs.
-pub(crate) fn check(plan: &Plan, workers: NonZeroUsize) -> Result<(), Fault> {
+pub(crate) fn judge(plan: &Plan, workers: NonZeroUsize) -> Result<Vec<String>, Fault> {
+    let mut warnings = Vec::new();
     let possible = clients_by_descriptors(workers);
     let needed = |clients: u64| clients * 2 + reserve(workers);
     let hint =
@@ -82,31 +83,31 @@ pub(crate) fn check(plan: &Plan, workers: NonZeroUsize) -> Result<(), Fault> {
         return Err(Fault::new(what, io::Error::other(error), hint(written)));
     }
     if possible < CLIENTS_MIN {
-        eprintln!(
-            "warn: the limit on open files is enough for {possible} client connections: accepting \
+        warnings.push(format!(
+            "the limit on open files is enough for {possible} client connections: accepting \
              pauses whenever there are none left\n  hint: {}",
             hint(1024)
-        );
+        ));
     }
     let listeners = plan.listeners.iter();
     let sum: u64 = listeners.map(|one| u64::from(one.limits.connections_max)).sum();
     if written.is_none() && (CLIENTS_MIN..sum).contains(&possible) {
-        eprintln!(
-            "warn: the listeners' limits allow {sum} connections, and the limit on open files is \
+        warnings.push(format!(
+            "the listeners' limits allow {sum} connections, and the limit on open files is \
              enough for {possible}: further ones are closed as they come\n  hint: {}",
             hint(sum)
-        );
+        ));
     }
     let (allowed, ceiling) = (allowed(), memory_ceiling(&plan.ceilings));
     if ceiling > allowed {
-        eprintln!(
-            "warn: limits.memory is {} MiB, and the process is allowed {} MiB: it may be killed \
-             before load is shed",
+        warnings.push(format!(
+            "limits.memory is {} MiB, and the process is allowed {} MiB: it may be killed before \
+             load is shed",
             ceiling >> 20,
             allowed >> 20
-        );
+        ));
     }
-    Ok(())
+    Ok(warnings)
 }
 
 /// Tells the data plane what a plan allows, and watches for as long as the runtime this is called

@@ -14,6 +14,7 @@ use crate::config::{
 };
 use crate::discovery::{Discovery, Wanted, wanted};
 use crate::gateway::{Fault, Shows, bind_admin, log_fault, start_fault};
+use crate::overload;
 use crate::registry::Registry;
 use crate::remote::Remote;
 use gatehouse_core::address::Bind;
@@ -294,8 +295,9 @@ impl Steering {
         }
     }
 
-    /// What of a sound configuration this process cannot follow.
-    fn judge(&self, new: &Settled) -> Result<(), Refused> {
+    /// What of a sound configuration this process cannot follow; gives what has to be said of one
+    /// that it can.
+    fn judge(&self, new: &Settled) -> Result<Vec<String>, Refused> {
         if new.workers != self.in_force.workers {
             let wanted = new.workers.unwrap_or_else(crate::gateway::cores);
             if wanted != self.workers {
@@ -309,12 +311,16 @@ impl Steering {
                 ));
             }
         }
-        Ok(())
+        let refused = |fault: Fault| Refused::new(409, format!("error: {fault}"));
+        overload::judge(&new.plan, self.workers).map_err(refused)
     }
 
     /// Puts a configuration in force, or changes nothing.
     pub(super) fn put(&mut self, new: Settled, changes: &Changes) -> Result<(), Refused> {
-        self.judge(&new)?;
+        let known = overload::judge(&self.in_force.plan, self.workers).unwrap_or_default();
+        for warning in self.judge(&new)?.iter().filter(|warning| !known.contains(warning)) {
+            eprintln!("warn: {warning}");
+        }
         let provided = self.gate.provide(&new.plan).map_err(start_fault)?;
         let old = &self.in_force;
         let admin: Option<Admin> = match new.admin {
