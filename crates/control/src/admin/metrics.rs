@@ -162,6 +162,12 @@ fn memory(shown: &Shown, plan: &Plan, out: &mut String) {
         "Memory towards which load is shed.",
         overload::memory_ceiling(&plan.ceilings),
     );
+    if let Some((limit, taken)) = overload::fullest_group() {
+        let help = "Memory taken in the fullest cgroup around it, files left out.";
+        single("memory_cgroup_bytes", "gauge", help, taken);
+        let help = "What that cgroup is allowed.";
+        single("memory_cgroup_limit_bytes", "gauge", help, limit);
+    }
 }
 
 fn handshakes(workers: &[Arc<WorkerMeters>], out: &mut String) {

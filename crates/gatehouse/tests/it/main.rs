@@ -6,6 +6,7 @@ mod admin;
 mod adversity;
 mod bench;
 mod bodies;
+mod cgroups;
 mod commands;
 mod consul;
 mod container;
