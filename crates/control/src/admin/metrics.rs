@@ -35,6 +35,7 @@ struct Sum {
     received: u64,
     sent: u64,
     retries: u64,
+    breaker_refused: u64,
     connections: u64,
 }
 
@@ -53,6 +54,7 @@ impl Sum {
         self.received += meter.received_bytes.get();
         self.sent += meter.sent_bytes.get();
         self.retries += meter.retries.get();
+        self.breaker_refused += meter.breaker_refused.get();
         self.connections += meter.connections.get();
     }
 }
@@ -217,7 +219,7 @@ fn routes(sums: &BTreeMap<Box<str>, Sum>, out: &mut String) {
         histogram(&label(route), sum, out);
     }
     type Pick = fn(&Sum) -> u64;
-    let counters: [(&str, &str, Pick); 4] = [
+    let counters: [(&str, &str, Pick); 5] = [
         ("tcp_connections_total", "TCP connections that have ended.", |sum| sum.connections),
         ("request_body_bytes_total", "Bytes of request bodies, and of TCP, received.", |sum| {
             sum.received
@@ -226,6 +228,9 @@ fn routes(sums: &BTreeMap<Box<str>, Sum>, out: &mut String) {
             sum.sent
         }),
         ("retries_total", "Attempts after the first.", |sum| sum.retries),
+        ("breaker_refused_total", "Requests refused because a breaker was open.", |sum| {
+            sum.breaker_refused
+        }),
     ];
     for (name, help, pick) in counters {
         family(out, name, "counter", help);

@@ -223,6 +223,10 @@ fn what_is_judged_and_checked_is_counted() {
         of("upstream_breaker_opened_total", "") == 1
     });
     assert_eq!(of("upstream_breaker_half_open", ""), 0);
+    let refused = || scrape(&gateway).sum("breaker_refused_total", &[]);
+    let before = refused();
+    assert_eq!(get(gateway.listener("web"), "/").status, 503);
+    wait_until(LIMIT, || refused() == before + 1);
     assert_eq!(of("upstream_requests_in_flight", ""), 0);
     assert!(scrape(&gateway).sum("client_connections_max", &[]) > 0);
 }
