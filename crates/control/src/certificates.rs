@@ -3,12 +3,17 @@
 //!
 //! A key is never shown, and no fault repeats what a file holds.
 
+mod before;
+
+pub use before::Before;
+
 use crate::acme::placeholder;
 use crate::config::{
     AcmeSpec, CertificateSpec, ClientCert, FileSpec, Kind, ListenerTls, Loaded, Place, Problem,
     RegistryTls, Severity, TlsSpecs, Trust, UpstreamTls,
 };
-use gatehouse_core::plan::Plan;
+use before::continued;
+use gatehouse_core::plan::{Plan, UpstreamId};
 use gatehouse_proxy::credentials::Credentials;
 use gatehouse_wire::tls::{
     Certificate, ClientAuth, ClientSide, ClientSpec, Identity, IdentityFault, MinVersion, Policy,
@@ -80,7 +85,7 @@ pub enum Files {
 
 /// Reads the files of a configuration that can be run. What is wrong with them is added to its
 /// problems; after an error it cannot be run any more.
-pub fn prepare(loaded: &mut Loaded, before: Option<&Prepared>) -> Option<Prepared> {
+pub fn prepare(loaded: &mut Loaded, before: Option<Before<'_>>) -> Option<Prepared> {
     let lowered = loaded.lowered.as_ref()?;
     let (prepared, problems) = make(&lowered.tls, &lowered.plan, SystemTime::now(), before);
     loaded.problems.extend(problems);
@@ -96,8 +101,10 @@ pub fn make(
     specs: &TlsSpecs,
     plan: &Plan,
     now: SystemTime,
-    before: Option<&Prepared>,
+    before: Option<Before<'_>>,
 ) -> (Option<Prepared>, Vec<Problem>) {
+    let continued = continued(before, plan);
+    let before = before.map(|before| before.prepared);
     let mut maker = Maker { now, before, problems: Vec::new(), stamps: BTreeMap::new() };
     let mut credentials = Credentials::default();
     let mut prepared = Prepared::default();
@@ -107,8 +114,8 @@ pub fn make(
         credentials.listeners.push(side.map(Arc::new));
         prepared.listeners.push(listener.name.clone());
     }
-    for (spec, upstream) in specs.upstreams.iter().zip(&plan.upstreams) {
-        let made = spec.as_ref().map(|spec| maker.upstream(&upstream.name, spec));
+    for ((spec, upstream), of) in specs.upstreams.iter().zip(&plan.upstreams).zip(continued) {
+        let made = spec.as_ref().map(|spec| maker.upstream(&upstream.name, spec, of));
         let (side, digest) = made.unwrap_or_default();
         credentials.upstreams.push(side);
         prepared.upstreams.push((Arc::clone(&upstream.name), digest));
@@ -146,11 +153,12 @@ impl Prepared {
         self.credentials.listeners.get(at)?.as_deref()
     }
 
-    /// The side of an upstream that was made from the same: its sessions and connections go on.
-    fn upstream(&self, name: &str, digest: u64) -> Option<Arc<ClientSide>> {
-        let same = |(own, of): &(Arc<str>, u64)| **own == *name && *of == digest;
-        let at = self.upstreams.iter().position(same)?;
-        self.credentials.upstreams.get(at)?.clone()
+    /// The side of this upstream, where it was made from the same: its sessions and connections
+    /// go on.
+    fn upstream(&self, id: UpstreamId, digest: u64) -> Option<Arc<ClientSide>> {
+        let at = id.0 as usize;
+        let (_, own) = self.upstreams.get(at)?;
+        self.credentials.upstreams.get(at).filter(|_| *own == digest)?.clone()
     }
 }
 
@@ -326,7 +334,12 @@ impl Maker<'_> {
         self.problems.push(warning(file.place, reason));
     }
 
-    fn upstream(&mut self, name: &str, spec: &UpstreamTls) -> (Option<Arc<ClientSide>>, u64) {
+    fn upstream(
+        &mut self,
+        name: &str,
+        spec: &UpstreamTls,
+        of: Option<UpstreamId>,
+    ) -> (Option<Arc<ClientSide>>, u64) {
         let mut digest = DefaultHasher::new();
         (&spec.ciphers, &spec.protocols).hash(&mut digest);
         (spec.min_version as u8).hash(&mut digest);
@@ -344,8 +357,9 @@ impl Maker<'_> {
         };
         let digest = digest.finish();
         let (Some(verify), Some(identity)) = (verify, identity) else { return (None, digest) };
-        if let Some(same) = self.before.and_then(|before| before.upstream(name, digest)) {
-            return (Some(same), digest);
+        let same = self.before.zip(of).and_then(|(before, of)| before.upstream(of, digest));
+        if same.is_some() {
+            return (same, digest);
         }
         let suites = spec.ciphers.clone();
         let parts = ClientSpec { verify, identity, min_version: spec.min_version, suites };

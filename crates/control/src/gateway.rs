@@ -161,7 +161,9 @@ impl Gateway {
         let started = SystemTime::now();
         let in_force = Settled::of(lowered, prepared);
         let workers = in_force.workers.unwrap_or_else(cores);
-        overload::check(&in_force.plan, workers)?;
+        for warning in overload::judge(&in_force.plan, workers)? {
+            eprintln!("warn: {warning}");
+        }
         let address = in_force.admin.map(|admin| admin.to_string());
         let taken = supervisor.take(&in_force.plan, address, workers.get())?;
         let admin = match (in_force.admin, taken.admin) {
@@ -283,6 +285,7 @@ impl Gateway {
             acme: acme.seen(),
             discovery: discovery.seen(),
             register: register.seen(),
+            registry: registry.clone(),
             mailbox: mailbox.clone(),
         });
         let steering = Steering {
@@ -305,6 +308,7 @@ impl Gateway {
             trial: None,
             program,
             starting: None,
+            looking: None,
             draining: false,
         };
         (steering, admin)

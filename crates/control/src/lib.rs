@@ -6,6 +6,7 @@ pub mod admin;
 mod base64;
 mod caller;
 pub mod certificates;
+mod cgroup;
 mod client;
 mod client_http2;
 pub mod config;

@@ -2,7 +2,10 @@
 //! is, and each costs what it can at worst. Nearly all cost far less; where this is more than the
 //! process is to use, load is shed before.
 
-use gatehouse_core::plan::{Action, Carries, ListenerPlan, Plan, Transport};
+use gatehouse_core::balance::{POINTS_MAX, POINTS_MEAN_MIN, TABLE_SIZES};
+use gatehouse_core::plan::{
+    Action, Balance, Carries, ListenerPlan, Plan, Ring, Transport, UpstreamPlan,
+};
 use gatehouse_wire::buffer::{LARGE_BYTES, SMALL_BYTES};
 use gatehouse_wire::h1::response::HEAD_BYTES_MAX;
 
@@ -29,6 +32,21 @@ const TLS: u64 = 128 * KIB;
 const HTTP2: u64 = 256 * KIB;
 const STREAM: u64 = 256 * KIB + 64 * KIB;
 
+/// The session and the secrets of one connection under TLS that waits: it holds no record.
+const TLS_IDLE: u64 = 32 * KIB;
+
+/// Connections of one worker to one endpoint that speaks HTTP/2.
+const SESSIONS_MAX: u64 = 64;
+
+/// Interim answers of a second endpoint that wait until it is known who is heard, each with its
+/// fields.
+const INTERIMS_MAX: u64 = 16;
+const INTERIM: u64 = 2 * HEAD_BYTES_MAX as u64;
+
+/// Balancers of one upstream at once: that in force, one before it that exchanges hold, and one
+/// that is being made.
+const BALANCERS: u64 = 3;
+
 /// How often a text of a head stands in memory: as received, as edited and as written, and the room
 /// that a text has beyond what it holds.
 const HEAD_TEXTS: u64 = 6;
@@ -52,48 +70,110 @@ pub fn memory_bound(plan: &Plan, workers: usize) -> MemoryBound {
     });
     // Once as it was read, once behind the head it is sent with, and the room beyond.
     let buffered = buffers.max().unwrap_or(0) * 4;
-    // A second attempt has all that the first has.
-    let attempts = 1 + u64::from(plan.upstreams.iter().any(|upstream| upstream.hedge.is_some()));
+    let costs = Costs {
+        // A second attempt has all that the first has.
+        attempts: 1 + u64::from(plan.upstreams.iter().any(|upstream| upstream.hedge.is_some())),
+        buffered,
+        stream: if plan.upstreams.iter().any(|one| one.speaks.is_http2()) { STREAM } else { 0 },
+    };
     let waiting = plan.upstreams.iter().filter_map(|upstream| upstream.queue);
     let queued: u64 = waiting.map(|queue| u64::from(queue.waiting_max) * KIB).sum();
     let mut left = plan.ceilings.connections.map_or(u64::MAX, u64::from);
-    let (mut connections, mut sum, mut most) = (0_u64, 0_u64, 0_u64);
-    let mut each: Vec<(u64, u64)> = plan
+    let (mut connections, mut exchanges, mut sum, mut most) = (0_u64, 0_u64, 0_u64, 0_u64);
+    let mut each: Vec<(u64, u64, u64)> = plan
         .listeners
         .iter()
         .map(|one| {
-            (connection_bytes(one, attempts, buffered), u64::from(one.limits.connections_max))
+            let open = u64::from(one.limits.connections_max);
+            (costs.connection(one), exchanges_of(one), open)
         })
         .collect();
     each.sort_unstable_by(|one, other| other.cmp(one));
-    for (bytes, open) in each {
+    for (bytes, carries, open) in each {
         let open = open.min(left);
         left -= open;
         connections += open;
+        exchanges = exchanges.saturating_add(carries * costs.attempts * open);
         most = most.max(bytes);
         sum = sum.saturating_add(bytes.saturating_mul(open));
     }
-    let process = BASE + WORKER * workers as u64 + queued;
-    MemoryBound { connections, connection_bytes: most, bytes: sum.saturating_add(process) }
+    let workers = workers as u64;
+    let upstreams = plan.upstreams.iter().map(|one| kept_bytes(one, workers, exchanges));
+    let kept = upstreams.fold(0_u64, u64::saturating_add);
+    let process = BASE + WORKER * workers + queued;
+    let bytes = sum.saturating_add(process).saturating_add(kept);
+    MemoryBound { connections, connection_bytes: most, bytes }
 }
 
-/// What one connection of a listener costs at worst.
-fn connection_bytes(listener: &ListenerPlan, attempts: u64, buffered: u64) -> u64 {
-    let beneath = match listener.transport {
-        Transport::Clear => CONNECTION,
-        Transport::Tls => CONNECTION + TLS,
-    };
-    // One buffer towards the client and one towards the endpoint, which may be under TLS.
-    let carried = EXCHANGE + 2 * LARGE_BYTES as u64 + TLS;
-    let heads = u64::from(listener.limits.head_bytes_max) + HEAD_BYTES_MAX as u64;
-    let exchange = attempts * (carried + HEAD_TEXTS * heads + buffered);
+/// Exchanges that one connection of a listener carries at once.
+fn exchanges_of(listener: &ListenerPlan) -> u64 {
     match listener.carries {
-        Carries::Tcp => beneath + carried,
-        Carries::Http if listener.versions.has_http2() => {
-            let streams = u64::from(listener.limits.streams_max);
-            beneath + HTTP2 + streams * (exchange + STREAM)
+        Carries::Http if listener.versions.has_http2() => u64::from(listener.limits.streams_max),
+        Carries::Http | Carries::Tcp => 1,
+    }
+}
+
+/// What is kept of an upstream while nobody asks: connections to its endpoints, as far as they are
+/// written, and the tables of its balancer.
+fn kept_bytes(upstream: &UpstreamPlan, workers: u64, exchanges: u64) -> u64 {
+    let per_worker = match upstream.speaks.is_http2() {
+        true => SESSIONS_MAX,
+        false => u64::from(upstream.keepalive.idle_per_worker),
+    };
+    // There are no more than were needed at once.
+    let idle = per_worker.saturating_mul(workers).min(exchanges);
+    let session = if upstream.speaks.is_http2() { HTTP2 } else { 0 };
+    let each = upstream
+        .endpoints
+        .iter()
+        .map(|endpoint| CONNECTION + session + if endpoint.tls.is_some() { TLS_IDLE } else { 0 });
+    let count = upstream.endpoints.len() as u64;
+    let table = match upstream.balance {
+        Balance::ConsistentHash(Ring::Default { .. }) => {
+            (count * 2 * u64::from(POINTS_MEAN_MIN)).min(u64::from(POINTS_MAX)) * 8
         }
-        Carries::Http => beneath + exchange,
+        Balance::ConsistentHash(Ring::Crc32) => count * 10 * 8,
+        // One for those that are backups, too.
+        Balance::Maglev => 2 * 2 * u64::from(TABLE_SIZES[usize::from(count > 655)]),
+        Balance::Random
+        | Balance::RoundRobin
+        | Balance::WeightedRoundRobin
+        | Balance::LeastRequest
+        | Balance::PeakEwma => 0,
+    };
+    idle.saturating_mul(each.sum()).saturating_add(BALANCERS * table)
+}
+
+/// What exchanges cost by what a plan's routes and upstreams ask for.
+#[derive(Clone, Copy, Debug)]
+struct Costs {
+    attempts: u64,
+    buffered: u64,
+    /// Of an endpoint that speaks HTTP/2.
+    stream: u64,
+}
+
+impl Costs {
+    /// What one connection of a listener costs at worst.
+    fn connection(self, listener: &ListenerPlan) -> u64 {
+        let Costs { attempts, buffered, stream } = self;
+        let beneath = match listener.transport {
+            Transport::Clear => CONNECTION,
+            Transport::Tls => CONNECTION + TLS,
+        };
+        // One buffer towards the client and one towards the endpoint, which may be under TLS.
+        let carried = EXCHANGE + 2 * LARGE_BYTES as u64 + TLS;
+        let heads = u64::from(listener.limits.head_bytes_max) + HEAD_BYTES_MAX as u64;
+        let interims = (attempts - 1) * INTERIMS_MAX * INTERIM;
+        let exchange = attempts * (carried + stream + HEAD_TEXTS * heads + buffered) + interims;
+        match listener.carries {
+            Carries::Tcp => beneath + carried,
+            Carries::Http if listener.versions.has_http2() => {
+                let streams = u64::from(listener.limits.streams_max);
+                beneath + HTTP2 + streams * (exchange + STREAM)
+            }
+            Carries::Http => beneath + exchange,
+        }
     }
 }
 
@@ -126,8 +206,39 @@ mod tests {
         let hedged =
             format!("limits = {{ connections = 100 }}\n[[routes]]\npath = \"/x\"\n{hedged}");
         let hedged = bound(&hedged, "");
-        assert!(hedged.connection_bytes > 2 * few.connection_bytes - 2 * KIB);
+        let twice = 2 * few.connection_bytes - CONNECTION;
+        assert_eq!(hedged.connection_bytes, twice + INTERIMS_MAX * INTERIM);
         let streams = bound("limits = { connections = 100 }\nprotocols = [\"h2\"]", "");
         assert!(streams.connection_bytes > 99 * few.connection_bytes);
+    }
+
+    #[test]
+    fn what_is_kept_towards_endpoints_counts_too() {
+        let towards = |scheme: &str, count: usize, more: &str| {
+            let each: Vec<String> = (0..count)
+                .map(|at| format!("\"{scheme}10.0.{}.{}:1\"", at / 200, at % 200))
+                .collect();
+            let route = format!(
+                "limits = {{ connections = 100 }}\n[[routes]]\npath = \"/x\"\n\
+                 upstream = {{ endpoints = [{}], {more} }}\n",
+                each.join(", ")
+            );
+            bound("", &route).bytes
+        };
+        let few = "keepalive = { idle-per-worker = 10 }";
+        let (none, one, two) = (
+            bound("limits = { connections = 100 }", "").bytes,
+            towards("", 1, few),
+            towards("", 2, few),
+        );
+        assert_eq!((one - none, two - none), (20 * KIB, 40 * KIB), "of two workers");
+        let usual = towards("", 1, "retry = 0");
+        assert_eq!(usual - none, 100 * KIB, "no more than there can be exchanges");
+        assert_eq!(towards("https://", 1, few) - one, 20 * 32 * KIB);
+        let ring = towards("", 1, "keepalive = { idle-per-worker = 10 }, balance = \"maglev\"");
+        assert_eq!(ring - one, 3 * 4 * 65_537);
+        let ring = format!("{few}, balance = \"consistent-hash\"");
+        assert_eq!(towards("", 2, &ring) - two, 3 * 8 * 1600);
+        assert!(towards("", 1, "protocol = \"h2c\"") > none + 100 * STREAM + 20 * HTTP2);
     }
 }

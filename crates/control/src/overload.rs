@@ -2,6 +2,7 @@
 //! it is, and how many clients its descriptors are enough for.
 //! Never here: who is turned away, which is `core`'s to say.
 
+use crate::cgroup::{Group, Taken, groups};
 use crate::gateway::Fault;
 use gatehouse_core::overload::{Ceilings, Pressure};
 use gatehouse_core::plan::Plan;
@@ -11,7 +12,6 @@ use rustix::process::{Resource, getrlimit};
 use std::future::poll_fn;
 use std::io;
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::time::Duration;
 
 /// How often memory is looked at: what can be taken meanwhile fits above the last threshold.
@@ -27,6 +27,14 @@ const TRIM_TICKS: u32 = 20;
 /// The share of what the process is allowed that it uses, where nothing is said: the kernel's
 /// socket buffers are counted as well, and are not ours to count.
 const SHARE_PERCENT: u64 = 80;
+
+/// The share of a group's limit that is not exceeded: everything counts there, and what can be
+/// taken between two looks fits above it.
+const GROUP_PERCENT: u64 = 95;
+
+/// From this share of what is taken of a group on, in percent, it is the process's own to give back
+/// some. With less, another has filled the group.
+const OURS_PERCENT: u64 = 25;
 
 /// Descriptors beside those of clients and endpoints, and further ones for each worker.
 const DESCRIPTORS_BASE: u64 = 64;
@@ -65,12 +73,13 @@ fn clients_max(ceilings: &Ceilings, workers: NonZeroUsize) -> u32 {
     ceilings.connections.map_or(possible, |written| written.min(possible))
 }
 
-/// Looks before the start whether there are descriptors and memory enough; what there are fewer of
-/// than was asked for is said on stderr.
+/// Looks, before a plan comes in force, whether there are descriptors and memory enough; gives what
+/// there is less of than was asked for, and has to be said.
 ///
 /// # Errors
 /// Where there are fewer descriptors than `limits.connections` needs.
-pub(crate) fn check(plan: &Plan, workers: NonZeroUsize) -> Result<(), Fault> {
+pub(crate) fn judge(plan: &Plan, workers: NonZeroUsize) -> Result<Vec<String>, Fault> {
+    let mut warnings = Vec::new();
     let possible = clients_by_descriptors(workers);
     let needed = |clients: u64| clients * 2 + reserve(workers);
     let hint =
@@ -82,31 +91,31 @@ pub(crate) fn check(plan: &Plan, workers: NonZeroUsize) -> Result<(), Fault> {
         return Err(Fault::new(what, io::Error::other(error), hint(written)));
     }
     if possible < CLIENTS_MIN {
-        eprintln!(
-            "warn: the limit on open files is enough for {possible} client connections: accepting \
+        warnings.push(format!(
+            "the limit on open files is enough for {possible} client connections: accepting \
              pauses whenever there are none left\n  hint: {}",
             hint(1024)
-        );
+        ));
     }
     let listeners = plan.listeners.iter();
     let sum: u64 = listeners.map(|one| u64::from(one.limits.connections_max)).sum();
     if written.is_none() && (CLIENTS_MIN..sum).contains(&possible) {
-        eprintln!(
-            "warn: the listeners' limits allow {sum} connections, and the limit on open files is \
+        warnings.push(format!(
+            "the listeners' limits allow {sum} connections, and the limit on open files is \
              enough for {possible}: further ones are closed as they come\n  hint: {}",
             hint(sum)
-        );
+        ));
     }
     let (allowed, ceiling) = (allowed(), memory_ceiling(&plan.ceilings));
     if ceiling > allowed {
-        eprintln!(
-            "warn: limits.memory is {} MiB, and the process is allowed {} MiB: it may be killed \
-             before load is shed",
+        warnings.push(format!(
+            "limits.memory is {} MiB, and the process is allowed {} MiB: it may be killed before \
+             load is shed",
             ceiling >> 20,
             allowed >> 20
-        );
+        ));
     }
-    Ok(())
+    Ok(warnings)
 }
 
 /// Tells the data plane what a plan allows, and watches for as long as the runtime this is called
@@ -118,20 +127,23 @@ pub(crate) fn start(handle: Handle, workers: NonZeroUsize) {
 async fn watch(handle: Handle, workers: NonZeroUsize) {
     let mut timer = Timer::default();
     let mut ticks = 0_u32;
-    let (mut looks, mut usual) = (0_u32, 0);
+    let (mut looks, mut usual, mut around) = (0_u32, 0, Vec::new());
+    let mut shortage = Shortage::new(used());
     loop {
         let next = now().after(TICK);
         if looks.is_multiple_of(ALLOWED_TICKS) {
-            usual = share(allowed());
+            around = groups();
+            usual = share(allowed_by(&around));
         }
         looks = looks.wrapping_add(1);
         let ceilings = handle.ceilings();
         handle.set_clients_max(clients_max(&ceilings, workers));
-        let (before, most) = (handle.pressure(), ceilings.memory_bytes.unwrap_or(usual));
-        let pressure = Pressure::next(before, used(), most);
+        let before = handle.pressure();
+        let own = Used { bytes: used(), most: ceilings.memory_bytes.unwrap_or(usual) };
+        let groups = around.iter().map(|group| (group.limit, group.taken()));
+        let (pressure, of) = shortage.next(own, groups);
         if (pressure == Pressure::None) != (before == Pressure::None) {
-            let used = used() >> 20;
-            eprintln!("{}", news(pressure, used, most >> 20));
+            eprintln!("{}", news(pressure, &of));
         }
         handle.set_pressure(pressure);
         ticks = if pressure == Pressure::None { 0 } else { ticks + 1 };
@@ -143,13 +155,73 @@ async fn watch(handle: Handle, workers: NonZeroUsize) {
     }
 }
 
-fn news(pressure: Pressure, used: u64, most: u64) -> String {
+/// Bytes that are used of those that may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Used {
+    bytes: u64,
+    most: u64,
+}
+
+/// Whose memory is short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    Process(Used),
+    Group(Used),
+}
+
+/// How short memory is, by the process's own use and by its groups'.
+#[derive(Debug)]
+struct Shortage {
+    own: Pressure,
+    groups: Pressure,
+    /// What the process used before it did anything, and cannot give back.
+    idle: u64,
+}
+
+impl Shortage {
+    fn new(idle: u64) -> Shortage {
+        Shortage { own: Pressure::None, groups: Pressure::None, idle }
+    }
+
+    /// How short it is now, and of what.
+    fn next(&mut self, own: Used, groups: impl Iterator<Item = (u64, Taken)>) -> (Pressure, Of) {
+        self.own = Pressure::next(self.own, own.bytes, own.most);
+        let before = self.groups;
+        let grown = own.bytes.saturating_sub(self.idle);
+        let each = groups.map(|(limit, taken)| {
+            let used = Used { bytes: taken.bytes, most: limit / 100 * GROUP_PERCENT };
+            let pressure = Pressure::next(before, used.bytes, used.most);
+            // To turn everybody away would be no help, and might be for ever.
+            let ours = (grown + taken.kernel) * 100 >= taken.bytes * OURS_PERCENT;
+            (if ours { pressure } else { pressure.min(Pressure::Low) }, Of::Group(used))
+        });
+        let group = each.max_by_key(|(pressure, _)| *pressure);
+        self.groups = group.map_or(Pressure::None, |(pressure, _)| pressure);
+        match group {
+            Some((pressure, of)) if pressure > self.own => (pressure, of),
+            Some(_) | None => (self.own, Of::Process(own)),
+        }
+    }
+}
+
+fn news(pressure: Pressure, of: &Of) -> String {
+    let (whose, used) = match of {
+        Of::Process(used) => ("", used),
+        Of::Group(used) => (" of its cgroup", used),
+    };
+    let (used, most) = (used.bytes >> 20, used.most >> 20);
     match pressure {
         Pressure::None => format!("memory is not short any more: {used} of {most} MiB"),
         Pressure::Low | Pressure::Normal | Pressure::All => {
-            format!("warn: memory is short, {used} of {most} MiB: requests are turned away")
+            format!("warn: memory{whose} is short, {used} of {most} MiB: requests are turned away")
         }
     }
+}
+
+/// The limit of the cgroup that is nearest to it, and how much of that is taken.
+pub(crate) fn fullest_group() -> Option<(u64, u64)> {
+    let each = groups().into_iter().map(|group| (group.limit, group.taken().bytes));
+    each.max_by_key(|(limit, taken)| u128::from(*taken) * 1000 / u128::from((*limit).max(1)))
 }
 
 /// Bytes of memory of this process that are nobody else's and of no file; 0 where nobody says.
@@ -163,10 +235,13 @@ pub(crate) fn used() -> u64 {
 /// Bytes of memory that this process is allowed: the least of what its cgroups say, of either
 /// version, and of what the machine has.
 pub(crate) fn allowed() -> u64 {
-    let read = |path: &Path| std::fs::read_to_string(path).ok();
-    let machine = read(Path::new("/proc/meminfo")).and_then(|text| machine_memory(&text));
-    let groups = read(Path::new("/proc/self/cgroup")).unwrap_or_default();
-    cgroup_memory(&groups, read).into_iter().chain(machine).min().unwrap_or(u64::MAX)
+    allowed_by(&groups())
+}
+
+fn allowed_by(groups: &[Group]) -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").ok();
+    let machine = text.and_then(|text| machine_memory(&text));
+    groups.iter().map(|group| group.limit).chain(machine).min().unwrap_or(u64::MAX)
 }
 
 fn machine_memory(meminfo: &str) -> Option<u64> {
@@ -175,72 +250,48 @@ fn machine_memory(meminfo: &str) -> Option<u64> {
     Some(kib * 1024)
 }
 
-/// The least that a process's cgroups, and those around them, allow. `groups` is its
-/// `/proc/self/cgroup` (cgroups(7)); in a container the path it names may stand at the root.
-fn cgroup_memory(groups: &str, read: impl Fn(&Path) -> Option<String>) -> Option<u64> {
-    let root = Path::new("/sys/fs/cgroup");
-    let limits = groups.lines().filter_map(|line| {
-        let mut parts = line.splitn(3, ':').skip(1);
-        let (controllers, path) = (parts.next()?, parts.next()?.trim_start_matches('/'));
-        let (root, file) = match controllers {
-            "" => (root.to_owned(), "memory.max"),
-            list if list.split(',').any(|one| one == "memory") => {
-                (root.join("memory"), "memory.limit_in_bytes")
-            }
-            _ => return None,
-        };
-        let own = root.join(path);
-        let around = own.ancestors().take_while(|group| group.starts_with(&root));
-        around.filter_map(|group| read(&group.join(file))?.trim().parse::<u64>().ok()).min()
-    });
-    // Version 1 says no limit with a number that no machine has.
-    limits.filter(|limit| *limit < 1 << 60).min()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const MIB: u64 = 1 << 20;
+
+    /// What follows when the process uses so much, of 1000 MiB and beyond the 20 MiB it began with,
+    /// and a group of 1000 MiB has so much taken, some of it by the kernel.
+    fn next(shortage: &mut Shortage, own: u64, taken: u64, kernel: u64) -> Pressure {
+        let own = Used { bytes: own * MIB, most: 1000 * MIB };
+        let group = (1000 * MIB, Taken { bytes: taken * MIB, kernel: kernel * MIB });
+        shortage.next(own, std::iter::once(group)).0
+    }
+
     #[test]
-    fn the_least_limit_of_all_groups_around_the_process_counts() {
-        let files = |list: &'static [(&str, &str)]| {
-            move |path: &Path| {
-                let found = list.iter().find(|(name, _)| Path::new(name) == path);
-                found.map(|(_, text)| (*text).to_owned())
-            }
-        };
-        let v2 = "0::/system.slice/gatehouse.service\n";
-        let v1 = "5:cpu,cpuacct:/a\n4:memory:/docker/7\n0::/\n";
-        for (groups, list, expected) in [
-            (v2, &[][..], None),
-            (v2, &[("/sys/fs/cgroup/system.slice/gatehouse.service/memory.max", "max\n")], None),
-            (
-                v2,
-                &[
-                    ("/sys/fs/cgroup/system.slice/gatehouse.service/memory.max", "536870912\n"),
-                    ("/sys/fs/cgroup/system.slice/memory.max", "1073741824\n"),
-                ],
-                Some(536_870_912),
-            ),
-            (
-                v2,
-                &[
-                    ("/sys/fs/cgroup/system.slice/gatehouse.service/memory.max", "max\n"),
-                    ("/sys/fs/cgroup/system.slice/memory.max", "1073741824\n"),
-                ],
-                Some(1_073_741_824),
-            ),
-            // In a container only the root of its own hierarchy can be seen.
-            (v2, &[("/sys/fs/cgroup/memory.max", "268435456\n")], Some(268_435_456)),
-            (
-                v1,
-                &[("/sys/fs/cgroup/memory/docker/7/memory.limit_in_bytes", "268435456\n")],
-                Some(268_435_456),
-            ),
-            (v1, &[("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n")], None),
+    fn memory_is_short_where_that_of_a_group_is() {
+        for (own, taken, kernel, expected) in [
+            (300, 800, 0, Pressure::None),
+            (300, 820, 0, Pressure::Low),
+            (300, 870, 0, Pressure::Normal),
+            (300, 910, 0, Pressure::All),
+            (300, 2000, 1000, Pressure::All),
+            // Where the process holds little, the kernel may hold much for it.
+            (30, 910, 400, Pressure::All),
+            // Its own use counts as ever.
+            (960, 0, 0, Pressure::All),
+            (860, 870, 0, Pressure::Normal),
         ] {
-            assert_eq!(cgroup_memory(groups, files(list)), expected, "{groups}{list:?}");
+            let pressure = next(&mut Shortage::new(20 * MIB), own, taken, kernel);
+            assert_eq!(pressure, expected, "{own} {taken} {kernel}");
         }
+    }
+
+    #[test]
+    fn a_neighbour_that_fills_a_group_costs_the_least_important_alone() {
+        let mut shortage = Shortage::new(20 * MIB);
+        assert_eq!(next(&mut shortage, 30, 1000, 0), Pressure::Low);
+        assert_eq!(next(&mut shortage, 400, 1000, 0), Pressure::All, "it could give that back");
+        assert_eq!(next(&mut shortage, 100, 1000, 0), Pressure::Low, "and it has");
+        assert_eq!(next(&mut shortage, 100, 700, 0), Pressure::None);
+        let mut large = Shortage::new(400 * MIB);
+        assert_eq!(next(&mut large, 450, 1000, 0), Pressure::Low, "it was as large when idle");
     }
 
     #[test]

@@ -4,10 +4,15 @@
 //! Everything that publishes endpoints does so under the registry's lock, so that nothing made
 //! from an old plan can come after a new one.
 
+mod checks;
+mod counts;
 mod found;
 
 use crate::health::judge::{Judged, Kept, Whole, judge};
 use crate::same::same_list;
+use checks::Checks;
+use counts::Before;
+pub(crate) use counts::Counts;
 use gatehouse_core::address::Address;
 use gatehouse_core::bell::Bell;
 use gatehouse_core::chance::Chance;
@@ -49,6 +54,7 @@ struct Upstream {
     /// By an endpoint's text and where it is.
     endpoints: HashMap<(Arc<str>, Address), Kept>,
     whole: Whole,
+    counts: Counts,
     published: Option<Arc<Endpoints>>,
     /// What was found last, by this source or the one before.
     found: Arc<[EndpointSpec]>,
@@ -61,6 +67,7 @@ pub struct Registry(Arc<Mutex<Known>>);
 /// A check that is due.
 #[derive(Clone, Debug)]
 pub(crate) struct Due {
+    /// What it is called now; a reload may call it otherwise.
     pub upstream: Arc<str>,
     pub endpoint: Endpoint,
     pub rule: HealthRule,
@@ -158,7 +165,8 @@ impl Registry {
     }
 
     /// Judges every upstream; publishes the endpoints of those where that has changed something.
-    /// Gives the checks that are due, `room` at most, and what an operator should know.
+    /// Gives the checks that are due, `room` at most and those first that have been for longest,
+    /// and what an operator should know.
     pub(crate) fn judge(
         &self,
         handle: &Handle,
@@ -167,19 +175,19 @@ impl Registry {
     ) -> (Vec<Due>, Vec<String>) {
         let mut known = self.lock();
         let plan = handle.observe().plan;
-        let (mut due, mut news) = (Vec::new(), Vec::new());
+        let (mut checks, mut news) = (Checks::default(), Vec::new());
         for (index, upstream) in plan.upstreams.iter().enumerate() {
-            let left = room - due.len();
-            let Some(judged) = known.judge(upstream, now, left, &mut due) else { continue };
+            let Some(judged) = known.judge(upstream, now) else { continue };
+            checks.add(index, known.published(upstream), &judged.due);
             news.extend(judged.news);
             if judged.changed {
                 news.extend(known.publish(handle, &plan, index, now));
             }
         }
-        (due, news)
+        (checks.begin(&plan, &mut known, room), news)
     }
 
-    /// Takes in what a check said. What it was of may be gone by then.
+    /// Takes in what a check said. What it was of may be gone by then, or be called otherwise.
     pub(crate) fn checked(
         &self,
         handle: &Handle,
@@ -190,14 +198,15 @@ impl Registry {
     ) -> Vec<String> {
         let mut known = self.lock();
         let plan = handle.observe().plan;
-        let key = (Arc::clone(&due.endpoint.text), due.endpoint.address.clone());
-        let kept = known.upstreams.get_mut(&due.upstream).and_then(|up| up.endpoints.get_mut(&key));
+        let Some(name) = known.called_now(due) else { return Vec::new() };
+        known.count_check(&name, verdict);
+        let kept = known.kept_of(&name, &due.endpoint);
         let Some(change) = kept.and_then(|kept| kept.checked(&due.rule, verdict, why, now, jitter))
         else {
             return Vec::new();
         };
-        let mut news = vec![format!("upstream {}, endpoint {}: {change}", due.upstream, key.0)];
-        let found = plan.upstreams.iter().position(|upstream| upstream.name == due.upstream);
+        let mut news = vec![format!("upstream {name}, endpoint {}: {change}", due.endpoint.text)];
+        let found = plan.upstreams.iter().position(|upstream| upstream.name == name);
         news.extend(found.and_then(|index| known.publish(handle, &plan, index, now)));
         news
     }
@@ -232,14 +241,8 @@ impl Known {
     }
 
     /// Judges one upstream, where it has endpoints.
-    fn judge(
-        &mut self,
-        upstream: &UpstreamPlan,
-        now: Moment,
-        room: usize,
-        due: &mut Vec<Due>,
-    ) -> Option<Judged> {
-        let Upstream { endpoints, whole, published, .. } =
+    fn judge(&mut self, upstream: &UpstreamPlan, now: Moment) -> Option<Judged> {
+        let Upstream { endpoints, whole, counts, published, .. } =
             self.upstreams.get_mut(&upstream.name)?;
         let published = published.as_ref()?;
         let mut by_vitals: HashMap<*const EndpointVitals, &mut Kept> =
@@ -252,16 +255,15 @@ impl Known {
         if kept.len() != list.len() {
             return None;
         }
-        let judged = judge(upstream, published, whole, &mut kept, now, room);
+        let before = Before::of(upstream, whole, &kept);
+        let judged = judge(upstream, published, whole, &mut kept, now);
+        counts.judged(&before, whole, &kept);
         kept.iter().for_each(|kept| kept.ring(&self.bell, upstream.outlier.as_ref()));
-        if let Some(rule) = &upstream.health {
-            due.extend(judged.due.iter().map(|place| Due {
-                upstream: Arc::clone(&upstream.name),
-                endpoint: list[*place].clone(),
-                rule: rule.clone(),
-            }));
-        }
         Some(judged)
+    }
+
+    fn published(&self, upstream: &UpstreamPlan) -> Option<&Arc<Endpoints>> {
+        self.upstreams.get(&upstream.name)?.published.as_ref()
     }
 
     /// Publishes an upstream's endpoints as they stand now. Tells where none or too few are ready.

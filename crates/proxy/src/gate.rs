@@ -253,6 +253,11 @@ impl Handle {
         self.shared.load.set_clients_max(most);
     }
 
+    /// How many client connections may be open at once, over all listeners.
+    pub fn clients_max(&self) -> u32 {
+        self.shared.load.clients_max()
+    }
+
     /// What an operator says that the process may use.
     pub fn ceilings(&self) -> Ceilings {
         self.shared.current().plan.ceilings

@@ -46,6 +46,10 @@ impl Load {
         self.pressure.0.store(pressure as u8, Relaxed);
     }
 
+    pub fn clients_max(&self) -> u32 {
+        self.clients_max.load(Relaxed)
+    }
+
     pub fn set_clients_max(&self, most: u32) {
         self.clients_max.store(most, Relaxed);
     }

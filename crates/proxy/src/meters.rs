@@ -67,6 +67,8 @@ pub struct RouteMeter {
     pub classes: [Count; 6],
     /// Exchanges by failure side: client, upstream, gateway.
     pub failures: [Count; 3],
+    /// Exchanges that failed because their upstream's breaker was open.
+    pub breaker_refused: Count,
     /// From the first byte of a request to the last of its answer.
     pub latency: Histogram,
     /// Request body bytes, and what TCP connections have brought.

@@ -114,4 +114,5 @@ fn count_failure(meter: &RouteMeter, trace: &Trace) {
         Side::Gateway => 2,
     };
     meter.failures[side].add(1);
+    meter.breaker_refused.add(u64::from(failure.kind == Kind::BreakerOpen));
 }

@@ -8,8 +8,10 @@ use crate::acme;
 use crate::discovery;
 use crate::overload;
 use crate::register;
+use crate::registry::Counts;
 use gatehouse_core::breaker::Gate;
-use gatehouse_core::endpoints::{Endpoint, Standing};
+use gatehouse_core::endpoints::{Endpoint, Endpoints, Standing};
+use gatehouse_core::plan::Plan;
 use gatehouse_core::vitals::UpstreamVitals;
 use gatehouse_proxy::handshake::HandshakeEnd;
 use gatehouse_proxy::meters::{LATENCY_BOUNDS_US, RouteMeter, WorkerMeters};
@@ -33,6 +35,7 @@ struct Sum {
     received: u64,
     sent: u64,
     retries: u64,
+    breaker_refused: u64,
     connections: u64,
 }
 
@@ -51,6 +54,7 @@ impl Sum {
         self.received += meter.received_bytes.get();
         self.sent += meter.sent_bytes.get();
         self.retries += meter.retries.get();
+        self.breaker_refused += meter.breaker_refused.get();
         self.connections += meter.connections.get();
     }
 }
@@ -89,6 +93,12 @@ pub fn metrics(shown: &Shown) -> String {
         total(|worker| worker.clients.get()),
     );
     single(
+        "client_connections_max",
+        "gauge",
+        "Client connections that may be open at once, over all listeners.",
+        u64::from(shown.handle.clients_max()),
+    );
+    single(
         "client_connections_accepted_total",
         "counter",
         "Client connections accepted.",
@@ -119,6 +129,29 @@ pub fn metrics(shown: &Shown) -> String {
         total(|worker| worker.shed.get()),
     );
     single(
+        "access_log_lines_lost_total",
+        "counter",
+        "Access log lines that could not be written in time or at all.",
+        total(|worker| worker.log_lines_lost.get()) + shown.log_lines_lost.load(Relaxed),
+    );
+    memory(shown, &seen.plan, &mut out);
+    handshakes(&seen.workers, &mut out);
+    shown.facts.borrow().metrics(&mut out);
+    acme::metrics(&shown.acme, &mut out);
+    discovery::metrics(&shown.discovery, label, &mut out);
+    register::metrics(&shown.register, label, &mut out);
+    upstreams(&seen, &mut out);
+    judged(&seen, &shown.registry.counts(&seen.plan), &mut out);
+    out
+}
+
+/// How much memory is used and may be.
+fn memory(shown: &Shown, plan: &Plan, out: &mut String) {
+    let mut single = |name, kind, help, value| {
+        family(out, name, kind, help);
+        let _ = writeln!(out, "gatehouse_{name} {value}");
+    };
+    single(
         "memory_pressure",
         "gauge",
         "0 where memory is not short, to 3 where every request is turned away.",
@@ -129,21 +162,14 @@ pub fn metrics(shown: &Shown) -> String {
         "memory_ceiling_bytes",
         "gauge",
         "Memory towards which load is shed.",
-        overload::memory_ceiling(&seen.plan.ceilings),
+        overload::memory_ceiling(&plan.ceilings),
     );
-    single(
-        "access_log_lines_lost_total",
-        "counter",
-        "Access log lines that could not be written in time or at all.",
-        total(|worker| worker.log_lines_lost.get()) + shown.log_lines_lost.load(Relaxed),
-    );
-    handshakes(&seen.workers, &mut out);
-    shown.facts.borrow().metrics(&mut out);
-    acme::metrics(&shown.acme, &mut out);
-    discovery::metrics(&shown.discovery, label, &mut out);
-    register::metrics(&shown.register, label, &mut out);
-    upstreams(&seen, &mut out);
-    out
+    if let Some((limit, taken)) = overload::fullest_group() {
+        let help = "Memory taken in the fullest cgroup around it, files left out.";
+        single("memory_cgroup_bytes", "gauge", help, taken);
+        let help = "What that cgroup is allowed.";
+        single("memory_cgroup_limit_bytes", "gauge", help, limit);
+    }
 }
 
 fn handshakes(workers: &[Arc<WorkerMeters>], out: &mut String) {
@@ -193,7 +219,7 @@ fn routes(sums: &BTreeMap<Box<str>, Sum>, out: &mut String) {
         histogram(&label(route), sum, out);
     }
     type Pick = fn(&Sum) -> u64;
-    let counters: [(&str, &str, Pick); 4] = [
+    let counters: [(&str, &str, Pick); 5] = [
         ("tcp_connections_total", "TCP connections that have ended.", |sum| sum.connections),
         ("request_body_bytes_total", "Bytes of request bodies, and of TCP, received.", |sum| {
             sum.received
@@ -202,6 +228,9 @@ fn routes(sums: &BTreeMap<Box<str>, Sum>, out: &mut String) {
             sum.sent
         }),
         ("retries_total", "Attempts after the first.", |sum| sum.retries),
+        ("breaker_refused_total", "Requests refused because a breaker was open.", |sum| {
+            sum.breaker_refused
+        }),
     ];
     for (name, help, pick) in counters {
         family(out, name, "counter", help);
@@ -316,6 +345,58 @@ fn whole_upstreams(seen: &gatehouse_proxy::gate::Observation, out: &mut String) 
         }
     }
     in_flight_max(seen, out);
+}
+
+/// How upstreams are judged.
+fn judged(seen: &gatehouse_proxy::gate::Observation, counts: &[Counts], out: &mut String) {
+    type Pick = fn(&Endpoints, &Counts) -> u64;
+    let families: [(&str, &str, &str, Pick); 5] = [
+        ("upstream_requests_in_flight", "gauge", "Requests in flight.", |endpoints, _| {
+            u64::from(endpoints.vitals().in_flight())
+        }),
+        (
+            "upstream_panics",
+            "gauge",
+            "1 where none or too few endpoints are ready, and others are asked too.",
+            |endpoints, _| u64::from(endpoints.panics()),
+        ),
+        (
+            "upstream_ejections_total",
+            "counter",
+            "Times an endpoint was left out because requests to it failed.",
+            |_, counts| counts.ejections,
+        ),
+        ("upstream_breaker_opened_total", "counter", "Times its breaker opened.", |_, counts| {
+            counts.openings
+        }),
+        (
+            "upstream_breaker_half_open",
+            "gauge",
+            "1 where its breaker lets a few requests try.",
+            |_, counts| u64::from(counts.gate == Gate::HalfOpen),
+        ),
+    ];
+    let each = || {
+        let endpoints = seen.plan.upstreams.iter().zip(&seen.endpoints);
+        endpoints.zip(counts).take(SERIES_MAX)
+    };
+    for (name, kind, help, pick) in families {
+        family(out, name, kind, help);
+        for ((plan, endpoints), counts) in each() {
+            let (upstream, value) = (label(&plan.name), pick(endpoints, counts));
+            let _ = writeln!(out, "gatehouse_{name}{{upstream={upstream}}} {value}");
+        }
+    }
+    family(out, "upstream_checks_total", "counter", "Health checks by what they said.");
+    for ((plan, _), counts) in each().filter(|((plan, _), _)| plan.health.is_some()) {
+        let upstream = label(&plan.name);
+        for (result, value) in [("passed", counts.passed), ("failed", counts.failed)] {
+            let _ = writeln!(
+                out,
+                "gatehouse_upstream_checks_total{{upstream={upstream},result={result:?}}} {value}"
+            );
+        }
+    }
 }
 
 /// What limits requests in flight, where something does.

@@ -10,6 +10,7 @@ pub use status::{Health, health, status};
 
 use crate::acme::Seen;
 use crate::discovery;
+use crate::registry::Registry;
 use crate::steer::facts::Facts;
 use crate::steer::orders::{Answer, Mailbox, Order};
 use ask::{Ask, Denied};
@@ -61,6 +62,8 @@ pub struct Shown {
     pub(crate) register: crate::register::Seen,
     /// Where endpoints come from.
     pub(crate) discovery: discovery::Seen,
+    /// How endpoints are judged.
+    pub(crate) registry: Registry,
     pub(crate) mailbox: Mailbox,
 }
 

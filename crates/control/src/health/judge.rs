@@ -53,6 +53,11 @@ impl Kept {
         }
     }
 
+    /// Whether it is left out because requests to it failed.
+    pub fn is_ejected(&self) -> bool {
+        self.conduct.is_ejected()
+    }
+
     /// Has `bell` rung by the error that ejects it under this rule.
     pub fn ring(&self, bell: &Arc<Bell>, rule: Option<&OutlierRule>) {
         let row = rule.and_then(|rule| self.conduct.row_that_ejects(rule));
@@ -63,6 +68,18 @@ impl Kept {
     pub fn warmth(&self, upstream: &UpstreamPlan, now: Moment) -> u8 {
         let warm = |returned| (warmth(returned, upstream.slow_start, now) / 10 * 10).max(10);
         self.returned.map_or(100, warm)
+    }
+
+    /// Since when it is to be checked, where it is. A rule that has come since the last check may
+    /// want the next one sooner.
+    fn due(&mut self, rule: &HealthRule, now: Moment) -> Option<Moment> {
+        self.next_check = self.next_check.min(now.after(rule.interval));
+        (!self.is_checked && self.next_check <= now).then_some(self.next_check)
+    }
+
+    /// A check of it begins.
+    pub fn begin_check(&mut self) {
+        self.is_checked = true;
     }
 
     /// Takes in what a check said; tells what has changed.
@@ -100,13 +117,20 @@ pub(crate) struct Whole {
     hedges: HedgeWindow,
 }
 
+impl Whole {
+    /// What its breaker is.
+    pub fn gate(&self) -> Gate {
+        self.breaker.gate()
+    }
+}
+
 /// What judging an upstream has brought.
 #[derive(Debug, Default)]
 pub(crate) struct Judged {
     /// What an operator should know, subject first.
     pub news: Vec<String>,
-    /// Endpoints to be checked now, by their place.
-    pub due: Vec<usize>,
+    /// Endpoints that are to be checked: since when, and their place.
+    pub due: Vec<(Moment, usize)>,
     /// Whether endpoints have to be published anew.
     pub changed: bool,
 }
@@ -118,7 +142,6 @@ pub(crate) fn judge(
     whole: &mut Whole,
     kept: &mut [&mut Kept],
     now: Moment,
-    room: usize,
 ) -> Judged {
     let mut judged = Judged::default();
     let subject = |place: usize| {
@@ -143,14 +166,9 @@ pub(crate) fn judge(
         });
         kept.iter_mut().zip(conducts).for_each(|(kept, conduct)| kept.conduct = conduct);
     }
-    if upstream.health.is_some() {
-        let due = kept
-            .iter_mut()
-            .enumerate()
-            .filter(|(_, kept)| !kept.is_checked && kept.next_check <= now);
-        for (place, kept) in due.take(room) {
-            kept.is_checked = true;
-            judged.due.push(place);
+    if let Some(rule) = &upstream.health {
+        for (place, kept) in kept.iter_mut().enumerate() {
+            judged.due.extend(kept.due(rule, now).map(|since| (since, place)));
         }
     }
     judge_latencies(upstream, published.vitals(), whole, now);
@@ -278,7 +296,7 @@ mod tests {
             (0..20).for_each(|_| vitals.latencies().observe(Duration::from_millis(10)));
             assert!(vitals.try_enter(None));
             let now = Moment::START.after(Duration::from_millis(100 * tick));
-            judge(&upstream, &published, &mut whole, &mut [], now, 0);
+            judge(&upstream, &published, &mut whole, &mut [], now);
         }
         let after = vitals.hedge_after().expect("it is known");
         assert!((10_000..11_300).contains(&after.as_micros()), "{after:?}");
@@ -336,7 +354,7 @@ mod tests {
                 }
             }
             let mut kept: Vec<&mut Kept> = kept.iter_mut().collect();
-            news.extend(judge(&upstream, &published, &mut whole, &mut kept, now, 0).news);
+            news.extend(judge(&upstream, &published, &mut whole, &mut kept, now).news);
         }
         let ejected = news.iter().filter(|one| one.contains("ejected for")).count();
         assert_eq!(ejected, 1, "{news:?}");

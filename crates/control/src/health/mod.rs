@@ -11,10 +11,12 @@ use gatehouse_core::moment::Moment;
 use gatehouse_proxy::gate::{Handle, spawn};
 use gatehouse_wire::Net;
 use gatehouse_wire::timer::{Timer, now};
+use gatehouse_wire::tls::ClientSide;
 use probe::probe;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -53,7 +55,10 @@ async fn watch(watch: Rc<Watch>) {
         news.iter().for_each(|line| eprintln!("{line}"));
         for due in due {
             watch.running.set(watch.running.get() + 1);
-            spawn(check(Rc::clone(&watch), due));
+            // By its name while it has that.
+            let tls = due.endpoint.tls.as_ref();
+            let side = tls.and_then(|_| watch.handle.client_side(&due.upstream));
+            spawn(check(Rc::clone(&watch), due, side));
         }
         next_look(&mut timer, &bell, begun).await;
     }
@@ -70,11 +75,7 @@ async fn next_look(timer: &mut Timer, bell: &Bell, begun: Moment) {
     poll_fn(|cx| timer.poll_until(cx, earliest)).await;
 }
 
-async fn check(watch: Rc<Watch>, due: Due) {
-    let side = match due.endpoint.tls {
-        Some(_) => watch.handle.client_side(&due.upstream),
-        None => None,
-    };
+async fn check(watch: Rc<Watch>, due: Due, side: Option<Arc<ClientSide>>) {
     let found = probe(&Net::System, &due.endpoint, side.as_deref(), &due.rule).await;
     watch.running.set(watch.running.get() - 1);
     let mut chance = watch.chance.borrow_mut();
@@ -88,7 +89,6 @@ mod tests {
     use super::*;
     use gatehouse_proxy::gate::block_on;
     use gatehouse_wire::timer::sleep;
-    use std::sync::Arc;
 
     #[test]
     fn a_bell_is_answered_after_a_pause_and_long_before_the_next_tick() {

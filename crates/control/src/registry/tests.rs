@@ -4,6 +4,8 @@ use gatehouse_core::breaker::{BreakerRule, Gate};
 use gatehouse_core::outlier::OutlierRule;
 use gatehouse_core::plan::Changes;
 use gatehouse_core::vitals::Probe;
+use gatehouse_proxy::gate::{Gate as DataPath, Start};
+use std::num::NonZeroUsize;
 use std::task::{Context, Waker};
 
 fn plan(endpoints: &str) -> Plan {
@@ -95,7 +97,7 @@ fn a_full_row_of_errors_rings_and_leaves_the_endpoint_out_at_the_look_that_follo
     let (vitals, mut now) = (&published[0].list()[1].vitals, Moment::START);
     let mut look = |after| {
         now = now.after(Duration::from_secs(after));
-        let judged = registry.lock().judge(&plan.upstreams[0], now, 0, &mut Vec::new());
+        let judged = registry.lock().judge(&plan.upstreams[0], now);
         judged.expect("it is published").news.len()
     };
     let mut cx = Context::from_waker(Waker::noop());
@@ -130,7 +132,7 @@ fn breaking(endpoints: &str) -> Plan {
 /// What is new when everything is judged after so long.
 fn judged(registry: &Registry, plan: &Plan, now: &mut Moment, seconds: u64) -> Vec<String> {
     *now = now.after(Duration::from_secs(seconds));
-    let judged = registry.lock().judge(&plan.upstreams[0], *now, 0, &mut Vec::new());
+    let judged = registry.lock().judge(&plan.upstreams[0], *now);
     judged.expect("it is published").news
 }
 
@@ -214,4 +216,126 @@ fn who_comes_while_others_are_ready_warms_up_and_who_is_there_from_the_start_doe
     let kept = known.upstreams.get_mut(&three.upstreams[0].name).expect("it is known");
     kept.takes_back(&name, now());
     assert_eq!(warmths(&known.build(&three.upstreams[0], now())), [100, 10, 10]);
+}
+
+/// A data plane whose endpoints are judged, at a time of the test's own.
+struct Served {
+    registry: Registry,
+    gate: DataPath,
+    plan: Arc<Plan>,
+    now: Moment,
+    chance: Chance,
+}
+
+impl Served {
+    fn start(routes: &str) -> Served {
+        let (registry, plan) = (Registry::default(), Arc::new(routed(routes)));
+        let start = Start {
+            plan: Arc::clone(&plan),
+            endpoints: registry.endpoints(&plan),
+            credentials: Arc::default(),
+            workers: NonZeroUsize::MIN,
+            seed: 1,
+            inherited: Vec::new(),
+        };
+        let (gate, _) = DataPath::start(start).expect("a port");
+        Served { registry, gate, plan, now: Moment::START, chance: Chance::seeded(1) }
+    }
+
+    fn reload(&mut self, routes: &str) {
+        let plan = Arc::new(routed(routes));
+        let changes = Changes::between(&self.plan, &plan);
+        let provided = self.gate.provide(&plan).expect("its sockets");
+        let Served { registry, gate, .. } = self;
+        registry.adopt(&self.plan, &plan, &changes.upstream_of, |endpoints| {
+            gate.publish(Arc::clone(&plan), endpoints, Arc::default(), provided);
+        });
+        self.plan = plan;
+    }
+
+    /// The checks that begin after so many milliseconds.
+    fn due(&mut self, after: u64, room: usize) -> Vec<Due> {
+        self.now = self.now.after(Duration::from_millis(after));
+        self.registry.judge(&self.gate.handle(), self.now, room).0
+    }
+
+    fn fails(&mut self, due: &Due) -> Vec<String> {
+        let (handle, said) = (self.gate.handle(), (Verdict::Failed, "refused"));
+        self.registry.checked(&handle, due, said, self.now, &mut self.chance)
+    }
+
+    fn standings(&self) -> Vec<Vec<Standing>> {
+        let all = self.gate.observe().endpoints;
+        let of = |one: &Arc<Endpoints>| one.list().iter().map(|one| one.standing).collect();
+        all.iter().map(of).collect()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.gate.drain(Duration::ZERO);
+    }
+}
+
+fn routed(routes: &str) -> Plan {
+    let text = format!("[listeners.web]\nbind = \"127.0.0.1:0\"\n{routes}");
+    load_text("test.toml", &text, &ProcessEnv).lowered.expect("a good configuration").plan
+}
+
+/// A route whose upstream has no name of its own.
+fn route(path: &str, endpoints: &str) -> String {
+    format!(
+        "[[routes]]\npath = \"{path}\"\n\
+         upstream = {{ endpoints = [{endpoints}], health = {{ interval = \"2s\" }} }}\n"
+    )
+}
+
+#[test]
+fn a_check_that_outlives_a_reload_is_of_the_endpoint_it_was_of() {
+    let own = route("/own/*", "\"127.0.0.1:81\"");
+    let mut served = Served::start(&own);
+    let due = served.due(1, 9);
+    assert_eq!(&*due[0].upstream, "route-1");
+    // Its name is that of another now, which has the same endpoint.
+    served.reload(&[route("/new/*", "\"127.0.0.1:81\", \"127.0.0.1:82\""), own].concat());
+    let new: Vec<String> = served.due(1, 9).iter().map(|due| due.upstream.to_string()).collect();
+    assert_eq!(new, ["route-1", "route-1"], "the check of the other is under way");
+    let said = served.fails(&due[0]);
+    assert_eq!(said[0], "upstream route-2, endpoint 127.0.0.1:81: unhealthy: refused");
+    use Standing::{Ready, Unhealthy};
+    assert_eq!(served.standings(), [vec![Ready, Ready], vec![Unhealthy]]);
+    let again: Vec<String> =
+        served.due(2_000, 9).iter().map(|due| due.upstream.to_string()).collect();
+    assert_eq!(again, ["route-2"], "it is checked as ever");
+}
+
+#[test]
+fn a_shorter_interval_holds_from_the_next_look_on() {
+    let hourly = route("/", "\"127.0.0.1:81\"").replace("2s", "1h");
+    let mut served = Served::start(&hourly);
+    let due = served.due(1, 9);
+    served.fails(&due[0]);
+    assert_eq!(served.due(10_000, 9).len(), 0);
+    served.reload(&hourly.replace("1h", "2s"));
+    assert_eq!((served.due(1, 9).len(), served.due(2_000, 9).len()), (0, 1));
+}
+
+#[test]
+fn whoever_has_waited_for_longest_is_checked_first() {
+    // Nobody answers; each is asked for a second, every two seconds.
+    let many: Vec<String> =
+        (0..900).map(|at| format!("\"10.0.{}.{}:1\"", at / 250, at % 250)).collect();
+    let routes = [route("/many/*", &many.join(", ")), route("/one/*", "\"127.0.0.1:81\"")];
+    let mut served = Served::start(&routes.concat());
+    let (mut checks, mut of_one) = (0, 0);
+    for _ in 0..20 {
+        let due = served.due(1_000, 256);
+        checks += due.len();
+        of_one += due.iter().filter(|due| &*due.upstream == "route-2").count();
+        for due in &due {
+            served.fails(due);
+        }
+    }
+    assert_eq!(checks, 20 * 256, "no room is left unused");
+    assert!((5..=6).contains(&of_one), "as often as each of the others, and not {of_one} times");
 }

@@ -2,6 +2,7 @@
 //! other, so that no two changes of the gateway can meet.
 
 pub(crate) mod facts;
+pub(crate) mod looks;
 pub(crate) mod orders;
 pub(crate) mod reload;
 mod report;
@@ -13,7 +14,6 @@ pub(crate) mod watch;
 use crate::access_log::AccessLog;
 use crate::acme::Acme;
 use crate::admin::{Admin, Door, Shown};
-use crate::certificates::{Files, make};
 use crate::discovery::Discovery;
 use crate::register::Register;
 use crate::registry::{Duty, Named, Registry};
@@ -23,7 +23,8 @@ use facts::Facts;
 use gatehouse_proxy::gate::Gate;
 use gatehouse_proxy::signals::{Signal, Signals};
 use gatehouse_wire::timer::{Timer, now};
-use orders::{Answer, Busy, Cause, Mailbox, Order, Reply};
+use looks::Looking;
+use orders::{Answer, Busy, Mailbox, Order, Reply};
 use reload::{Purpose, Settled};
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -32,7 +33,7 @@ use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use trial::Trial;
 use upgrade::{Program, Starting};
 use watch::LastRead;
@@ -74,6 +75,8 @@ pub(crate) struct Steering {
     pub program: Option<Program>,
     /// What is to follow it, until it serves.
     pub starting: Option<Arc<Starting>>,
+    /// While certificates are being looked at.
+    pub looking: Option<Looking>,
     pub draining: bool,
 }
 
@@ -95,9 +98,7 @@ impl Steering {
             match self.next(&mut signals, &mut timer).await {
                 Event::Look => self.look_at_certificates(),
                 Event::Signal(Signal::Terminate) => self.terminate(),
-                Event::Signal(Signal::Hangup) => {
-                    drop(self.mailbox.post(Order::Reload(Cause::Signal)));
-                }
+                Event::Signal(Signal::Hangup) => self.mailbox.post_signalled(),
                 Event::Signal(Signal::Upgrade) => self.upgrade(),
                 Event::Order(order, reply) => self.carry_out(order, reply),
             }
@@ -126,35 +127,12 @@ impl Steering {
         .await
     }
 
-    /// Takes in certificates whose files have changed. Where they are wrong, the old ones stay.
-    fn look_at_certificates(&mut self) {
-        if self.draining || self.busy != Busy::No {
-            return;
-        }
-        let Settled { plan, tls, prepared, .. } = &mut self.in_force;
-        if prepared.look() != Files::Changed {
-            return;
-        }
-        let (made, problems) = make(tls, plan, SystemTime::now(), Some(prepared));
-        for problem in &problems {
-            eprintln!("{}: {}", problem.severity.word(), problem.reason);
-        }
-        match made {
-            Some(made) => {
-                let credentials = Arc::clone(&made.credentials);
-                self.gate.handle().set_credentials(plan, credentials);
-                *prepared = made;
-                eprintln!("certificates have changed and are in force");
-            }
-            None => eprintln!("error: certificates have changed and are wrong: the old ones stay"),
-        }
-    }
-
     fn terminate(&mut self) {
         // One that is starting ends too.
         if let Some(starting) = &self.starting {
             starting.call_off();
         }
+        self.drop_trial();
         self.acme.stop();
         // Before anything else ends: others stop sending requests here.
         self.register.stop();
@@ -178,6 +156,8 @@ impl Steering {
                 self.busy = Busy::No;
                 reply.give(Answer::line(500, "reading the configuration failed; this is a bug"));
             }
+            Order::Looked(look) => self.take_in(*look),
+            Order::NotLooked => self.looking = None,
             Order::AcceptFound(upstream) => self.discovery.accept(upstream, reply),
             Order::Duty { upstream, endpoint, duty } => {
                 reply.give(self.set_duty(&upstream, &endpoint, duty));

@@ -1,6 +1,7 @@
 //! What the control thread is asked to do, and what it answers: orders come from the admin
 //! interface, from signals and from threads that read files, and are carried out one at a time.
 
+use super::looks::Look;
 use super::reload::Read;
 use crate::config::Json;
 use crate::registry::Duty;
@@ -36,6 +37,10 @@ pub(crate) enum Order {
     NotRead,
     /// Give way to a successor, or go on without it.
     Upgraded(Result<u32, String>),
+    /// Go on with what a look at the certificates has found.
+    Looked(Box<Look>),
+    /// The same where it has failed in a way nothing was made for.
+    NotLooked,
 }
 
 /// Who asked for a reload.
@@ -186,6 +191,17 @@ impl Mailbox {
         awaited
     }
 
+    /// Has the configuration read again because a signal says so, which nobody could be told was
+    /// refused: it goes behind the others however many there are. One reload does for all signals
+    /// that came before it.
+    pub fn post_signalled(&self) {
+        let mut waiting = lock(&self.0);
+        let again = |order: &Order| matches!(order, Order::Reload(Cause::Signal));
+        waiting.orders.retain(|(order, _)| !again(order));
+        waiting.orders.push_back((Order::Reload(Cause::Signal), Reply::unread()));
+        wake(waiting);
+    }
+
     /// Hands back what a thread has finished, with whoever waits for it.
     fn finish(&self, order: Order, reply: Reply) {
         let mut waiting = lock(&self.0);
@@ -243,4 +259,27 @@ fn wake(mut waiting: MutexGuard<'_, Waiting>) {
 
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_is_heard_though_too_many_orders_are_waiting() {
+        let mailbox = Mailbox::default();
+        let posted: Vec<Awaited> = (0..WAITING_MAX).map(|_| mailbox.post(Order::Confirm)).collect();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(mailbox.post(Order::Confirm).poll(&mut cx).is_ready(), "it is refused");
+        (0..3).for_each(|_| mailbox.post_signalled());
+        for awaited in posted {
+            let Poll::Ready((Order::Confirm, _)) = mailbox.poll_take(&mut cx, Busy::No) else {
+                panic!("not in their order");
+            };
+            assert!(awaited.poll(&mut cx).is_ready(), "it went with its order");
+        }
+        let taken = mailbox.poll_take(&mut cx, Busy::No);
+        assert!(matches!(taken, Poll::Ready((Order::Reload(Cause::Signal), _))), "{taken:?}");
+        assert!(mailbox.poll_take(&mut cx, Busy::No).is_pending(), "once is enough");
+    }
 }

@@ -7,13 +7,14 @@ use super::watch::LastRead;
 use super::{Steering, settings};
 use crate::access_log::Target;
 use crate::admin::Admin;
-use crate::certificates::{Prepared, prepare};
+use crate::certificates::{Before, Prepared, prepare};
 use crate::config::{
     AccessTo, DiscoverySpec, Loaded, Lowered, Paint, ProcessEnv, RegisterSpec, TlsSpecs, Verdict,
     load, render,
 };
 use crate::discovery::{Discovery, Wanted, wanted};
 use crate::gateway::{Fault, Shows, bind_admin, log_fault, start_fault};
+use crate::overload;
 use crate::registry::Registry;
 use crate::remote::Remote;
 use gatehouse_core::address::Bind;
@@ -33,7 +34,7 @@ pub(crate) struct Settled {
     pub admin: Option<SocketAddr>,
     pub access_log: AccessTo,
     /// Which certificates it needs, and what they were made into.
-    pub tls: TlsSpecs,
+    pub tls: Arc<TlsSpecs>,
     pub prepared: Prepared,
     /// Where the endpoints of each upstream come from.
     pub discovery: Vec<Option<Arc<DiscoverySpec>>>,
@@ -44,7 +45,7 @@ pub(crate) struct Settled {
 impl Settled {
     pub fn of(lowered: Lowered, prepared: Prepared) -> Settled {
         let Lowered { plan, tls, discovery, register, workers, admin, access_log, .. } = lowered;
-        let plan = Arc::new(plan);
+        let (plan, tls) = (Arc::new(plan), Arc::new(tls));
         Settled { plan, workers, admin, access_log, tls, prepared, discovery, register }
     }
 
@@ -110,7 +111,7 @@ fn read(
     file: &Path,
     purpose: Purpose,
     (registry, discovery): (&Registry, &Discovery),
-    before: &Prepared,
+    before: Before<'_>,
     own: Option<&(LastRead, Option<Remote>)>,
 ) -> Read {
     let mut loaded: Loaded = match own {
@@ -173,9 +174,10 @@ impl Steering {
         }
         let (registry, discovery) = (self.registry.clone(), self.discovery.clone());
         let own = is_own.then(|| (self.last_read.clone(), self.remote.clone()));
-        let before = self.in_force.prepared.clone();
+        let (plan, prepared) = (Arc::clone(&self.in_force.plan), self.in_force.prepared.clone());
         let work = move || {
-            let read = read(&file, purpose, (&registry, &discovery), &before, own.as_ref());
+            let before = Before { prepared: &prepared, plan: &plan };
+            let read = read(&file, purpose, (&registry, &discovery), before, own.as_ref());
             Order::Adopt(Box::new(read))
         };
         match self.mailbox.run("reader", reply, Order::NotRead, work) {
@@ -293,8 +295,9 @@ impl Steering {
         }
     }
 
-    /// What of a sound configuration this process cannot follow.
-    fn judge(&self, new: &Settled) -> Result<(), Refused> {
+    /// What of a sound configuration this process cannot follow; gives what has to be said of one
+    /// that it can.
+    fn judge(&self, new: &Settled) -> Result<Vec<String>, Refused> {
         if new.workers != self.in_force.workers {
             let wanted = new.workers.unwrap_or_else(crate::gateway::cores);
             if wanted != self.workers {
@@ -308,12 +311,16 @@ impl Steering {
                 ));
             }
         }
-        Ok(())
+        let refused = |fault: Fault| Refused::new(409, format!("error: {fault}"));
+        overload::judge(&new.plan, self.workers).map_err(refused)
     }
 
     /// Puts a configuration in force, or changes nothing.
     pub(super) fn put(&mut self, new: Settled, changes: &Changes) -> Result<(), Refused> {
-        self.judge(&new)?;
+        let known = overload::judge(&self.in_force.plan, self.workers).unwrap_or_default();
+        for warning in self.judge(&new)?.iter().filter(|warning| !known.contains(warning)) {
+            eprintln!("warn: {warning}");
+        }
         let provided = self.gate.provide(&new.plan).map_err(start_fault)?;
         let old = &self.in_force;
         let admin: Option<Admin> = match new.admin {

@@ -15,6 +15,9 @@ pub(crate) const CONFIRM_MIN: Duration = Duration::from_secs(1);
 /// The longest trial.
 pub(crate) const CONFIRM_MAX: Duration = Duration::from_secs(3600);
 
+/// When it is tried again to take one back that could not be: a port may be somebody else's.
+const AGAIN: Duration = Duration::from_secs(5);
+
 /// A configuration on trial.
 #[derive(Debug)]
 pub(crate) struct Trial {
@@ -69,16 +72,33 @@ impl Steering {
         answer
     }
 
-    /// Takes back what nobody has confirmed in time.
+    /// Takes back what nobody has confirmed in time. What cannot be taken back stays on trial.
     pub(super) fn end_trial(&mut self) {
-        let Some(trial) = self.trial.take_if(|trial| trial.until <= now()) else { return };
+        let Some(mut trial) = self.trial.take_if(|trial| trial.until <= now()) else { return };
         self.facts.borrow_mut().trial_until = None;
-        eprintln!("warn: {} was not confirmed in time", trial.file.display());
-        if let Err(refused) = self.adopt(trial.before, Cause::TakenBack, &trial.file) {
+        let file = trial.file.display();
+        eprintln!("warn: {file} was not confirmed in time");
+        if let Err(refused) = self.adopt(trial.before.clone(), Cause::TakenBack, &trial.file) {
             let why = refused.why.trim_end();
-            eprintln!("error: {} cannot be taken back: {why}", trial.file.display());
-            self.facts.borrow_mut().note_failed(Cause::TakenBack, why);
+            let again = AGAIN.as_secs();
+            eprintln!(
+                "error: {file} cannot be taken back, which is tried again in {again} s: {why}"
+            );
+            trial.until = now().after(AGAIN);
+            let mut facts = self.facts.borrow_mut();
+            facts.note_failed(Cause::TakenBack, why);
+            facts.trial_until = Some(trial.until);
+            drop(facts);
+            self.trial = Some(trial);
         }
+    }
+
+    /// Gives a trial up, because the gateway ends: to take it back would open sockets anew that
+    /// nobody takes from.
+    pub(super) fn drop_trial(&mut self) {
+        let Some(trial) = self.trial.take() else { return };
+        self.facts.borrow_mut().trial_until = None;
+        eprintln!("warn: {} was not confirmed: the drain ends with it", trial.file.display());
     }
 
     /// A warning where what is in force is not what will be read next.

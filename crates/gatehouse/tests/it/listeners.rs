@@ -6,7 +6,7 @@ use gatehouse_rig::origin::Origin;
 use gatehouse_rig::process::Gateway;
 use gatehouse_rig::script::Client;
 use gatehouse_rig::wait_until;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 const ADMIN: &str = "[admin]\nbind = \"127.0.0.1:0\"\n[log]\naccess = { format = \"off\" }\n";
@@ -205,4 +205,34 @@ fn no_request_fails_on_one_listener_while_others_come_and_go() {
         reload(&gateway, &text);
     });
     assert_eq!(scrape(&gateway).sum("failures_total", &[]), 0);
+}
+
+/// Whether a connection is taken and its request answered.
+fn is_answered(address: SocketAddr) -> bool {
+    let mut client = TcpStream::connect(address).expect("somebody listens");
+    let asked = client.write_all(request("GET", "/x", "").as_bytes());
+    let mut answer = [0; 12];
+    asked.is_ok() && client.read_exact(&mut answer).is_ok() && answer == *b"HTTP/1.1 200"
+}
+
+#[test]
+fn what_a_listener_has_counted_lives_through_a_reload_that_changes_its_limits() {
+    let limits = |limit: &str, head: u32| {
+        let more = format!("limits = {{ {limit}, head-timeout = \"{head}s\" }}");
+        [door("web", "127.0.0.1:0", &more), says("x", "web")].concat()
+    };
+    for limit in ["connection-rate = \"1/min\"", "connections-per-address = 1"] {
+        let gateway = start(&limits(limit, 50));
+        let web = gateway.listener("web");
+        let kept = Client::connect(web);
+        wait_until(LIMIT, || scrape(&gateway).sum("client_connections", &[]) == 1);
+        assert!(!is_answered(web), "{limit}: it is one too many");
+        let said = reload(&gateway, &limits(limit, 40));
+        assert!(said.contains("1 changed (web)"), "{said}");
+        assert!(!is_answered(web), "{limit}: it still is");
+        drop(kept);
+        wait_until(LIMIT, || scrape(&gateway).sum("client_connections", &[]) == 0);
+        // Those that came in before are counted out, though they came by other rules.
+        assert_eq!(is_answered(web), limit.starts_with("connections"), "{limit}");
+    }
 }

@@ -1,7 +1,7 @@
 //! The process stays within the memory it is given: it turns away what is more, the least important
 //! first, and within the bound that `gatehouse check` prints for its limits.
 
-use crate::front::{BINARY, LIMIT, ask_admin, get, refuse_to_start, request, routes, run};
+use crate::front::{BINARY, LIMIT, ask_admin, get, post, refuse_to_start, request, routes, run};
 use gatehouse_rig::origin::Origin;
 use gatehouse_rig::process::{Gateway, Launch};
 use gatehouse_rig::script::Client;
@@ -102,4 +102,21 @@ fn more_connections_than_descriptors_are_enough_for_are_refused_at_the_start() {
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("limits.connections = 10000000"), "{said}");
     assert!(said.contains("the limit on open files is enough for"), "{said}");
+}
+
+#[test]
+fn the_same_is_refused_by_a_reload_which_changes_nothing() {
+    let origin = Origin::start("a").expect("a port");
+    let gateway = Gateway::start(BINARY, &config("limits = { connections = 5 }", "", &origin));
+    wait_until(LIMIT, || metric(&gateway, "client_connections_max") == 5);
+    gateway.reconfigure(&config("limits = { connections = 10000000 }", "", &origin));
+    let admin = gateway.admin();
+    for answer in [post(admin, "/reload", ""), ask_admin(admin, "/diff")] {
+        assert_eq!(answer.status, 409, "{}", answer.text());
+        let said = answer.text();
+        assert!(said.contains("limits.connections = 10000000"), "{said}");
+        assert!(said.contains("the limit on open files is enough for"), "{said}");
+    }
+    assert_eq!(metric(&gateway, "config_generation"), 1);
+    assert_eq!(metric(&gateway, "client_connections_max"), 5);
 }

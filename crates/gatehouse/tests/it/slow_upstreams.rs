@@ -1,8 +1,9 @@
 //! Upstreams that are slow: another endpoint is asked beside a slow one, and an upstream is given
 //! no more at once than was found out. What clients, operators and the access log see of it.
 
-use crate::front::{BINARY, DOORS, LIMIT, ask_admin, get, request, scrape};
+use crate::front::{BINARY, DOORS, LIMIT, ask_admin, get, post, request, scrape};
 use crate::json::Json;
+use gatehouse_rig::origin::Origin;
 use gatehouse_rig::process::Gateway;
 use gatehouse_rig::script::{Client, Gate, Script, ScriptedOrigin};
 use gatehouse_rig::wait_until;
@@ -142,4 +143,33 @@ fn limit(gateway: &Gateway) -> u64 {
 
 fn is_known(most: &Json) -> bool {
     !matches!(most, Json::Null)
+}
+
+/// It begins at 20, and falls where answers are 503.
+#[test]
+fn what_was_found_out_of_an_upstream_lives_through_a_reload() {
+    let origin = Origin::start("a").expect("a port");
+    let settings = "concurrency = \"adaptive\"\nretry = 0\noutlier = false\n\
+                    health = { check = \"connect\", interval = \"50ms\" }";
+    let gateway = start(&[origin.address()], settings);
+    let mut client = Client::connect(gateway.listener("web"));
+    wait_until(LIMIT, || {
+        for number in 0..20 {
+            // One in five is refused.
+            let status = if number % 5 == 0 { 503 } else { 200 };
+            client.send(request("GET", &format!("/status/{status}"), "")).expect_status(status);
+        }
+        limit(&gateway) <= 10
+    });
+    let before = limit(&gateway);
+    let config = gateway.folder().join("gatehouse.toml");
+    let text = std::fs::read_to_string(config).expect("it is there");
+    gateway.reconfigure(&text.replace("retry = 0", "retry = 1"));
+    let answer = post(gateway.admin(), "/reload", "");
+    assert!(answer.text().contains("1 changed (all)"), "{}", answer.text());
+    // Whoever begins a check has judged the upstream before.
+    let checks = || scrape(&gateway).sum("upstream_checks_total", &[]);
+    let reloaded = checks();
+    wait_until(LIMIT, || checks() >= reloaded + 3);
+    assert!(limit(&gateway) <= before, "{} of {before}", limit(&gateway));
 }

@@ -12,6 +12,7 @@ use gatehouse_rig::wait_until;
 use rustix::process::{Pid, kill_process};
 use std::fs;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 /// A gateway and all that follow it. Dropping it ends them.
 pub struct Line(pub Gateway);
@@ -221,4 +222,84 @@ fn a_service_manager_is_told_whom_to_watch() {
     // The old one said nothing at its end: the manager would take it for the new one's.
     kill_process(process, rustix::process::Signal::TERM).expect("it runs");
     assert!(hears().starts_with("STOPPING=1"));
+}
+
+/// A gateway that was started through a link, whose target the test replaces.
+fn linked(config: &str) -> (Launch, PathBuf) {
+    let folder = Launch::new(BINARY, "");
+    let program = folder.folder().join("gatehouse");
+    std::os::unix::fs::symlink(BINARY, &program).expect("a link");
+    let text = folder.folder().join("gatehouse.toml");
+    fs::write(&text, config).expect("written");
+    (folder, program)
+}
+
+/// Starts that gateway.
+fn through(link: &Path) -> Line {
+    let config = link.with_file_name("gatehouse.toml").display().to_string();
+    Line(Launch::new(link, "").arguments(["run", "-c", &config]).start())
+}
+
+/// Puts a program in its place that never says that it serves, and notes its process in a file.
+fn hangs(program: &Path) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let noted = program.with_extension("pid");
+    let text = format!("#!/bin/sh\necho $$ > '{}'\nexec sleep 600\n", noted.display());
+    fs::remove_file(program).expect("it is there");
+    fs::write(program, text).expect("written");
+    fs::set_permissions(program, fs::Permissions::from_mode(0o755)).expect("its own");
+    noted
+}
+
+fn noted(file: &Path) -> Option<Pid> {
+    Pid::from_raw(fs::read_to_string(file).ok()?.trim().parse().ok()?)
+}
+
+#[test]
+fn a_program_that_is_gone_changes_nothing() {
+    let origin = Origin::start("a").expect("a port");
+    let (_folder, program) = linked(&config(&[origin.address()]));
+    let line = through(&program);
+    fs::remove_file(&program).expect("it is there");
+    line.0.signal(Signal::Usr2);
+    line.0.expect_error_line("the upgrade failed, and this process goes on");
+    assert_eq!(get(line.0.listener("web"), "/").text(), "a\n");
+    std::os::unix::fs::symlink(BINARY, &program).expect("a link");
+    line.upgrade();
+    assert_eq!(get(line.0.listener("web"), "/").text(), "a\n");
+}
+
+#[test]
+fn a_process_that_is_never_ready_is_ended_in_time() {
+    let origin = Origin::start("a").expect("a port");
+    let (_folder, program) = linked(&config(&[origin.address()]));
+    let line = through(&program);
+    let file = hangs(&program);
+    line.0.signal(Signal::Usr2);
+    wait_until(LIMIT, || noted(&file).is_some());
+    // Nothing else is begun meanwhile, and whoever asks is answered.
+    line.0.signal(Signal::Usr2);
+    line.0.expect_error_line("no upgrade: a new process is on its way");
+    assert_eq!(get(line.0.listener("web"), "/").text(), "a\n");
+    let told = || line.0.errors().iter().any(|said| said.contains("was not ready within 30 s"));
+    wait_until(4 * LIMIT, told);
+    assert!(Line::has_ended(noted(&file).expect("a process")));
+    assert_eq!(get(line.0.listener("web"), "/").text(), "a\n");
+}
+
+#[test]
+fn whoever_is_told_to_end_ends_the_process_that_was_to_follow() {
+    let origin = Origin::start("a").expect("a port");
+    let (_folder, program) = linked(&config(&[origin.address()]));
+    let mut line = through(&program);
+    let file = hangs(&program);
+    line.0.signal(Signal::Usr2);
+    wait_until(LIMIT, || noted(&file).is_some());
+    let mut slow = Client::connect(line.0.listener("web"));
+    slow.send(request("GET", "/slow/1000", ""));
+    wait_until(LIMIT, || scrape(&line.0).sum("endpoint_requests_in_flight", &[]) == 1);
+    line.0.signal(Signal::Term);
+    assert_eq!(slow.expect_status(200).text(), "a\n");
+    assert_eq!(line.0.wait(LIMIT).code(), Some(0));
+    wait_until(LIMIT, || Line::has_ended(noted(&file).expect("a process")));
 }

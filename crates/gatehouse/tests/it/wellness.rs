@@ -231,3 +231,56 @@ fn an_endpoint_that_is_drained_no_more_or_was_added_warms_up() {
     let seen = warmths();
     assert!(seen[0] == whole && seen[1] != whole, "{seen:?}");
 }
+
+#[test]
+fn checks_go_on_though_one_is_under_way_while_a_reload_calls_its_upstream_otherwise() {
+    let (a, b) = (Origin::start("a").expect("a port"), Origin::start("b").expect("a port"));
+    let route = |path: &str, origin: &Origin| {
+        format!(
+            "[[routes]]\npath = \"{path}\"\nupstream = {{ endpoints = [\"{}\"], \
+             health = {{ path = \"/slow/500\", interval = \"50ms\", timeout = \"5s\" }} }}\n",
+            origin.address()
+        )
+    };
+    let config = |routes: &[String]| format!("{DOORS}{}", routes.concat());
+    let gateway = Gateway::start(BINARY, &config(&[route("/a/*", &a)]));
+    wait_until(LIMIT, || a.open_connections() == 1);
+    gateway.reconfigure(&config(&[route("/b/*", &b), route("/a/*", &a)]));
+    gateway.signal(gatehouse_rig::process::Signal::Hup);
+    gateway.expect_error_line("reloaded");
+    let before = a.connections();
+    wait_until(LIMIT, || a.connections() >= before + 2);
+}
+
+#[test]
+fn what_is_judged_and_checked_is_counted() {
+    let (one, mut two) = (Origin::start("one").expect("a port"), Origin::start("two").expect("it"));
+    let settings = "outlier = { consecutive-errors = 2, eject-for = \"60s\" }\nretry = 0\n\
+                    health = { check = \"connect\", interval = \"50ms\", unhealthy-after = 100 }\n\
+                    breaker = { error-rate = \"10%\", min-requests = 10, open-for = \"60s\" }";
+    let gateway = start(&[one.address(), two.address()], settings);
+    let of = |family: &str, label: &str| scrape(&gateway).sum(family, &["upstream=\"all\"", label]);
+    wait_until(LIMIT, || of("upstream_checks_total", "result=\"passed\"") >= 2);
+    assert_eq!(of("upstream_checks_total", "result=\"failed\""), 0);
+    assert_eq!(
+        (of("upstream_ejections_total", ""), of("upstream_breaker_opened_total", "")),
+        (0, 0)
+    );
+    two.kill();
+    wait_until(LIMIT, || of("upstream_checks_total", "result=\"failed\"") >= 2);
+    wait_until(LIMIT, || {
+        get(gateway.listener("web"), "/");
+        of("upstream_ejections_total", "") == 1
+    });
+    wait_until(LIMIT, || {
+        get(gateway.listener("web"), "/status/500");
+        of("upstream_breaker_opened_total", "") == 1
+    });
+    assert_eq!(of("upstream_breaker_half_open", ""), 0);
+    let refused = || scrape(&gateway).sum("breaker_refused_total", &[]);
+    let before = refused();
+    assert_eq!(get(gateway.listener("web"), "/").status, 503);
+    wait_until(LIMIT, || refused() == before + 1);
+    assert_eq!(of("upstream_requests_in_flight", ""), 0);
+    assert!(scrape(&gateway).sum("client_connections_max", &[]) > 0);
+}

@@ -93,7 +93,8 @@ static PROCESS_LIMITS: Section = Section {
             "memory",
             Shape::Bytes { min: 32 * MIB, max: 1_024 * GIB },
             "\"512MiB\"",
-            "Memory of the process; the kernel's socket buffers are not counted.",
+            "Memory of the process; the kernel's socket buffers are not counted. The limits of its \
+             cgroups, in which they are, hold besides.",
         )
         .otherwise("80 % of what its cgroup, or else the machine, allows"),
         key(

@@ -1,9 +1,10 @@
 //! Certificates that change under a running gateway.
 
-use super::{Authority, HELLO, Secure, doors};
-use crate::front::{BINARY, LIMIT, run};
+use super::{Authority, HELLO, Secure, doors, said};
+use crate::front::{BINARY, LIMIT, ask_admin, run};
 use gatehouse_rig::process::{Gateway, Launch, Signal};
 use gatehouse_rig::wait_until;
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 
 /// The serial number or whatever else tells the shown certificate from others: its bytes.
@@ -67,6 +68,31 @@ fn a_reload_reads_certificates_anew_and_a_wrong_one_refuses_it() {
     gateway.signal(Signal::Hup);
     gateway.expect_error_line("it holds no certificate in PEM");
     assert_eq!(shown(&gateway, &Arc::new(authority.client())), second);
+}
+
+/// `O_NONBLOCK`: a pipe that nobody reads is not opened, instead of waited for.
+const NONBLOCK: i32 = 0o4000;
+
+#[test]
+fn a_file_that_does_not_answer_keeps_nothing_else_waiting() {
+    let authority = Authority::new();
+    let site = authority.sign("site", &["a.test"]).entry("site", "");
+    let mut gateway = Gateway::start(BINARY, &format!("{}{HELLO}", doors(&[site])));
+    // To read this one is to wait for somebody who writes.
+    let (fresh, path) = (authority.path("fifo"), authority.path("site.pem"));
+    assert!(said("mkfifo", &[&fresh], &authority.folder).is_empty());
+    std::fs::rename(fresh, &path).unwrap();
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).custom_flags(NONBLOCK);
+    let mut held = None;
+    wait_until(LIMIT, || {
+        held = options.open(&path).ok();
+        held.is_some()
+    });
+    assert_eq!(ask_admin(gateway.admin(), "/status").status, 200);
+    shown(&gateway, &Arc::new(authority.client()));
+    assert_eq!(gateway.terminate().code(), Some(0));
+    drop(held);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Endpoints under TLS: whom the gateway believes, and what it makes of those it does not.
 
 use super::{Authority, provider};
-use crate::front::{BINARY, DOORS, get, scrape};
+use crate::front::{BINARY, DOORS, get, post, scrape};
 use gatehouse_rig::process::Gateway;
 use gatehouse_rig::script::{Client, Ending, Script, ScriptedOrigin};
 use rcgen::{KeyPair, date_time_ymd};
@@ -305,5 +305,35 @@ fn a_body_cut_off_without_close_notify_never_looks_whole() {
         } else if answers == Answers::Cut {
             assert_eq!(client.read_rest().1, Ending::Reset);
         }
+    }
+}
+
+#[test]
+fn a_route_put_before_others_moves_nobodys_connections_under_tls() {
+    let authority = Authority::new();
+    authority.sign("origin", &["127.0.0.1"]);
+    let origins: Vec<Origin> =
+        (0..3).map(|_| Origin::start(authority.server("origin"), Answers::Kept)).collect();
+    let roots = authority.path("ca.pem");
+    let route = |at: usize| {
+        format!(
+            "[[routes]]\npath = \"/{at}/*\"\nupstream = {{ endpoints = [\"{}\"], \
+             tls = {{ roots = \"{roots}\" }} }}\n",
+            url(&origins[at])
+        )
+    };
+    let text = |routes: &[usize]| {
+        let routes: Vec<String> = routes.iter().map(|at| route(*at)).collect();
+        format!("workers = 1\n{DOORS}{}", routes.concat())
+    };
+    let gateway = Gateway::start(BINARY, &text(&[1, 2]));
+    let asks = |at: usize| get(gateway.listener("web"), &format!("/{at}/")).text();
+    assert_eq!((asks(1), asks(2)), ("secure".to_owned(), "secure".to_owned()));
+    gateway.reconfigure(&text(&[0, 1, 2]));
+    let answer = post(gateway.admin(), "/reload", "");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    for (at, origin) in origins.iter().enumerate() {
+        assert_eq!(asks(at), "secure");
+        assert_eq!(origin.seen().len(), 1, "{at}: {:?}", origin.seen());
     }
 }
