@@ -229,17 +229,23 @@ impl Endpoints {
     /// # Errors
     /// [`NoPick`] where there is nobody, or nobody with room.
     pub fn pick(&self, ask: &mut Ask<'_>) -> Result<EndpointId, NoPick> {
+        match self.pick_in_turn(ask) {
+            Some(id) => Ok(id),
+            None => self.pick_tried(ask),
+        }
+    }
+
+    #[cold]
+    fn pick_tried(&self, ask: &mut Ask<'_>) -> Result<EndpointId, NoPick> {
         if !self.has_members() {
             return Err(NoPick::Empty);
         }
-        let picked = self.pick_in_turn(ask);
-        if picked.is_some() || ask.tried.is_empty() {
-            return picked.ok_or(NoPick::AtCap);
+        if ask.tried.is_empty() {
+            return Err(NoPick::AtCap);
         }
         for less in [ask.tried.last(), Tried::default()] {
             ask.tried = less;
-            let picked = self.pick_in_turn(ask);
-            if let Some(id) = picked {
+            if let Some(id) = self.pick_in_turn(ask) {
                 return Ok(id);
             }
         }
