@@ -303,3 +303,19 @@ fn whoever_is_told_to_end_ends_the_process_that_was_to_follow() {
     assert_eq!(line.0.wait(LIMIT).code(), Some(0));
     wait_until(LIMIT, || Line::has_ended(noted(&file).expect("a process")));
 }
+
+/// It ends at once, having nothing to do, and leaves nobody behind who holds its sockets.
+#[test]
+fn whoever_is_told_to_end_and_is_idle_leaves_no_process_behind() {
+    let origin = Origin::start("a").expect("a port");
+    for _ in 0..5 {
+        let (_folder, program) = linked(&config(&[origin.address()]));
+        let mut line = through(&program);
+        let file = hangs(&program);
+        line.0.signal(Signal::Usr2);
+        wait_until(LIMIT, || noted(&file).is_some());
+        line.0.signal(Signal::Term);
+        assert_eq!(line.0.wait(LIMIT).code(), Some(0));
+        assert!(Line::has_ended(noted(&file).expect("a process")));
+    }
+}
