@@ -20,7 +20,7 @@ const NO_LIMIT: u64 = 1 << 60;
 struct Names {
     limit: &'static str,
     taken: &'static str,
-    /// Of `memory.stat`: pages of files and what else the kernel takes back before it kills anybody.
+    /// Of `memory.stat`: pages of files and what else the kernel takes back before it kills.
     given_back: &'static [&'static str],
     /// Of `memory.stat`: what the kernel holds for sockets and other things of processes.
     kernel: &'static [&'static str],

@@ -167,9 +167,9 @@ pub(crate) fn is_unavailable(answer: &ResponseHead) -> bool {
         && answer.fields.named_first(b"grpc-status") == Some(UNAVAILABLE.to_string().as_bytes())
 }
 
-/// The status by which the endpoint of a call is judged: that of HTTP which says the same, where the
-/// head says that the call has failed and nothing more follows. DEADLINE_EXCEEDED says nothing of
-/// the endpoint: it was the caller who gave so much time.
+/// The status by which the endpoint of a call is judged: that of HTTP which says the same, where
+/// the head says that the call has failed and nothing more follows. DEADLINE_EXCEEDED says nothing
+/// of the endpoint: it was the caller who gave so much time.
 pub(crate) fn judged_status(answer: &ResponseHead) -> u16 {
     if !answer.body.is_none() {
         return answer.status;

@@ -6,7 +6,7 @@ use crate::client::{Client, Wrote};
 use crate::grpc;
 use crate::hop::{self, Upgrade};
 use crate::lease::Lease;
-use crate::pick::Caller;
+use crate::pick::{Caller, Pick};
 use crate::send::UploadState;
 use crate::trace::{Trace, Until};
 use crate::worker::{Desk, Heads};
@@ -79,19 +79,10 @@ pub(crate) async fn receive(
         }
     };
     trace.received_bytes = desk.upload.payload();
-    let now = now();
     let pick = lease.pick();
     match outcome {
         Ok(()) => {
-            trace.answered = Some(now);
-            let took = now.since(asked(desk, trace));
-            pick.endpoint().vitals.observe(took, now);
-            let answer = &desk.heads.answer;
-            let status = trace.call.map_or(answer.status, |_| grpc::judged_status(answer));
-            pick.count_answer(status);
-            if admitted.upstream_plan().counts_latencies() {
-                count_latency(admitted, status, took);
-            }
+            count_answer(desk, admitted, pick, trace);
             Ok(Answered { lease })
         }
         Err(failure) => {
@@ -110,6 +101,20 @@ pub(crate) async fn receive(
             let intact = untouched && unanswered;
             Err(Lost { failure, endpoint: Some(pick.id()), intact })
         }
+    }
+}
+
+/// Counts an answer whose head is there.
+fn count_answer(desk: &Desk, admitted: &Admitted<'_>, pick: &Pick, trace: &mut Trace) {
+    let now = now();
+    trace.answered = Some(now);
+    let took = now.since(asked(desk, trace));
+    pick.endpoint().vitals.observe(took, now);
+    let answer = &desk.heads.answer;
+    let status = trace.call.map_or(answer.status, |_| grpc::judged_status(answer));
+    pick.count_answer(status);
+    if admitted.upstream_plan().counts_latencies() {
+        count_latency(admitted, status, took);
     }
 }
 
