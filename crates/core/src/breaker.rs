@@ -162,8 +162,8 @@ impl Breaker {
     }
 }
 
-/// What the endpoints of an upstream have done, summed up over all that it ever had: one that leaves
-/// takes nothing with it.
+/// What the endpoints of an upstream have done, summed up over all that it ever had: one that
+/// leaves takes nothing with it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Totals {
     /// Requests given to endpoints.
