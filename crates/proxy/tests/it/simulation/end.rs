@@ -11,6 +11,18 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
 
+/// Heads that are none. `{}` is where the answer's number stands.
+pub const GARBAGE: [&str; 8] = [
+    "HTTP/1.1 200 OK\r\nX-Answer: {}\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+    "HTTP/1.1 200 OK\r\nX-Answer: {}\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0",
+    "HTTP/1.1 200 OK\r\nX-Answer: {}\r\nContent-Length : 1\r\n\r\na",
+    "HTTP/1.1 200 OK\r\nX-Answer: {}\r\nContent-Length: +1\r\n\r\na",
+    "HTTP/1.1 200 OK\nX-Answer: {}\nContent-Length: 1\n\na",
+    "HTTP/1.1 999999 OK\r\nX-Answer: {}\r\n\r\n",
+    "nothing of the kind\r\n\r\n",
+    "HTTP/1.1 101 Switching Protocols\r\nX-Answer: {}\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+];
+
 /// What has not come after this long will not come.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 

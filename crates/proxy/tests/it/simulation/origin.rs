@@ -1,6 +1,6 @@
 //! Origins: they answer as HTTP allows, and as it does not.
 
-use super::end::{Broken, End, Framing, Head, Pace};
+use super::end::{Broken, End, Framing, GARBAGE, Head, Pace};
 use super::ledger::{Given, numbered};
 use super::world::{Site, Weather, World};
 use crate::bench::origin_address;
@@ -52,18 +52,6 @@ enum Leave {
 
 const PLACES: [Place; 3] = [Place::Request, Place::Head, Place::Body];
 const LEAVES: [Leave; 3] = [Leave::Closes, Leave::Resets, Leave::HalfCloses];
-
-/// Heads that are none. `{}` is where the answer's number stands.
-const GARBAGE: [&str; 8] = [
-    "HTTP/1.1 200 OK\r\nX-Answer: {}\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
-    "HTTP/1.1 200 OK\r\nX-Answer: {}\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0",
-    "HTTP/1.1 200 OK\r\nX-Answer: {}\r\nContent-Length : 1\r\n\r\na",
-    "HTTP/1.1 200 OK\r\nX-Answer: {}\r\nContent-Length: +1\r\n\r\na",
-    "HTTP/1.1 200 OK\nX-Answer: {}\nContent-Length: 1\n\na",
-    "HTTP/1.1 999999 OK\r\nX-Answer: {}\r\n\r\n",
-    "nothing of the kind\r\n\r\n",
-    "HTTP/1.1 101 Switching Protocols\r\nX-Answer: {}\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
-];
 
 /// Bytes of an upload that the gateway throws away to keep a connection.
 const DISCARDED: usize = 64 * 1024;
