@@ -96,26 +96,26 @@ complete -c gatehouse -n "__fish_gatehouse_using_subcommand explain" -l json -d 
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand explain" -s h -l help -d 'Print help'
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand test" -s c -l config -d 'The configuration file' -r -F
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand test" -s h -l help -d 'Print help'
-complete -c gatehouse -n "__fish_gatehouse_using_subcommand health" -l admin -d 'Where its admin interface listens; by default as the configuration has it' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand health" -l admin -d 'Where its admin interface listens, in place of what the configuration says' -r
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand health" -s c -l config -d 'The configuration file' -r -F
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand health" -s h -l help -d 'Print help'
-complete -c gatehouse -n "__fish_gatehouse_using_subcommand status" -l admin -d 'Where its admin interface listens; by default as the configuration has it' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand status" -l admin -d 'Where its admin interface listens, in place of what the configuration says' -r
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand status" -s c -l config -d 'The configuration file' -r -F
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand status" -s h -l help -d 'Print help'
-complete -c gatehouse -n "__fish_gatehouse_using_subcommand reload" -l admin -d 'Where its admin interface listens; by default as the configuration has it' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand reload" -l admin -d 'Where its admin interface listens, in place of what the configuration says' -r
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand reload" -s c -l config -d 'The configuration file' -r -F
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand reload" -l json -d 'Print JSON to standard output'
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand reload" -s h -l help -d 'Print help'
-complete -c gatehouse -n "__fish_gatehouse_using_subcommand diff" -l admin -d 'Where its admin interface listens; by default as the configuration has it' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand diff" -l admin -d 'Where its admin interface listens, in place of what the configuration says' -r
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand diff" -s c -l config -d 'The configuration file' -r -F
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand diff" -l json -d 'Print JSON to standard output'
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand diff" -s h -l help -d 'Print help'
-complete -c gatehouse -n "__fish_gatehouse_using_subcommand apply" -l admin -d 'Where its admin interface listens; by default as the configuration has it' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand apply" -l admin -d 'Where its admin interface listens, in place of what the configuration says' -r
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand apply" -s c -l config -d 'The configuration file' -r -F
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand apply" -l confirm -d 'Take it back after so long, 1s to 1h, unless it is confirmed' -r
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand apply" -l json -d 'Print JSON to standard output'
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand apply" -s h -l help -d 'Print help'
-complete -c gatehouse -n "__fish_gatehouse_using_subcommand confirm" -l admin -d 'Where its admin interface listens; by default as the configuration has it' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand confirm" -l admin -d 'Where its admin interface listens, in place of what the configuration says' -r
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand confirm" -s c -l config -d 'The configuration file' -r -F
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand confirm" -s h -l help -d 'Print help'
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand push" -l version -d 'Only if this version stands there; without it, the one that does' -r
@@ -136,15 +136,15 @@ complete -c gatehouse -n "__fish_gatehouse_using_subcommand registry; and __fish
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand registry; and __fish_seen_subcommand_from register" -l weight -d 'Its share of the load' -r
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand registry; and __fish_seen_subcommand_from register" -l zone -d 'Where it stands' -r
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand registry; and __fish_seen_subcommand_from register" -s h -l help -d 'Print help'
-complete -c gatehouse -n "__fish_gatehouse_using_subcommand drain" -l admin -d 'Where its admin interface listens; by default as the configuration has it' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand drain" -l admin -d 'Where its admin interface listens, in place of what the configuration says' -r
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand drain" -s c -l config -d 'The configuration file' -r -F
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand drain" -l watch -d 'Wait until it is empty'
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand drain" -s h -l help -d 'Print help'
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand discovery; and not __fish_seen_subcommand_from accept" -s h -l help -d 'Print help'
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand discovery; and not __fish_seen_subcommand_from accept" -f -a "accept" -d 'Take a set that is held back because it is so small: the others are really gone'
-complete -c gatehouse -n "__fish_gatehouse_using_subcommand discovery; and __fish_seen_subcommand_from accept" -l admin -d 'Where its admin interface listens; by default as the configuration has it' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand discovery; and __fish_seen_subcommand_from accept" -l admin -d 'Where its admin interface listens, in place of what the configuration says' -r
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand discovery; and __fish_seen_subcommand_from accept" -s c -l config -d 'The configuration file' -r -F
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand discovery; and __fish_seen_subcommand_from accept" -s h -l help -d 'Print help'
-complete -c gatehouse -n "__fish_gatehouse_using_subcommand undrain" -l admin -d 'Where its admin interface listens; by default as the configuration has it' -r
+complete -c gatehouse -n "__fish_gatehouse_using_subcommand undrain" -l admin -d 'Where its admin interface listens, in place of what the configuration says' -r
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand undrain" -s c -l config -d 'The configuration file' -r -F
 complete -c gatehouse -n "__fish_gatehouse_using_subcommand undrain" -s h -l help -d 'Print help'
