@@ -76,7 +76,7 @@ async fn carry(
             }
             Err(lost) => attempts.allow(lost, vitals)?,
         }
-        desk.interims.clear();
+        desk.interims = None;
         desk.upload.rewind(&mut client.io);
         let pause = attempts.backoff(&mut worker.chance.borrow_mut());
         if !pause.is_zero() {
@@ -84,7 +84,7 @@ async fn carry(
         }
         trace.tried = now();
     };
-    if !desk.interims.is_empty() {
+    if desk.interims.is_some() {
         // In a box of its own: it is rare, and all would have room for it.
         let timeouts = &admitted.forward().timeouts;
         Box::pin(receive::pass_held(client, desk, timeouts)).await?;

@@ -272,13 +272,18 @@ async fn open(
     pick: &Pick,
     header: Option<Box<Header>>,
 ) -> Result<Stream, Failure> {
-    let mut dialled = worker.shared.net.dial(&pick.endpoint().address).await;
-    if dialled.as_ref().err() == Some(&DialError::Exhausted) {
-        // What is kept for later is worth less than what is needed now.
-        worker.drop_idle();
-        dialled = worker.shared.net.dial(&pick.endpoint().address).await;
-    }
-    let stream = dialled.map_err(meaning)?;
+    let mut has_made_room = false;
+    let stream = loop {
+        match worker.shared.net.dial(&pick.endpoint().address).await {
+            Ok(stream) => break stream,
+            Err(DialError::Exhausted) if !has_made_room => {
+                // What is kept for later is worth less than what is needed now.
+                worker.drop_idle();
+                has_made_room = true;
+            }
+            Err(error) => return Err(meaning(error)),
+        }
+    };
     match (&header, &pick.endpoint().tls) {
         (None, None) => Ok(stream),
         (Some(_), _) | (_, Some(_)) => Box::pin(prepare(stream, pick, header)).await,

@@ -9,44 +9,47 @@ use std::time::Duration;
 pub(crate) struct Progress {
     /// Bytes that have moved, either way.
     moved: u64,
-    quiet_since: Option<Moment>,
-    /// Whether it is the client that has been waited for since then.
+    /// When some last did; at the very beginning that is not known.
+    quiet_since: Moment,
+    /// Nanoseconds that the client was waited for in all.
+    waited: u64,
+    /// Bytes that were written when the client was first waited for.
+    unhindered: u64,
+    /// Whether it is the client that has been waited for since then, and ever.
     by_client: bool,
-    /// How long the client was waited for in all.
-    waited: Duration,
-    /// Bytes that were written when it was first waited for.
-    unhindered: Option<u64>,
+    was_hindered: bool,
 }
 
 impl Progress {
     /// Notes how it stands now: so many bytes have moved in all, `written` of them to the client.
     pub fn note(&mut self, moved: u64, written: u64, waits: Waits, now: impl FnOnce() -> Moment) {
-        if self.moved != moved || self.quiet_since.is_none() {
+        if self.moved != moved || self.quiet_since == Moment::START {
             let now = now();
             if self.by_client {
-                self.waited += now.since(self.quiet_since.unwrap_or(now));
+                self.waited += now.since(self.quiet_since).as_nanos() as u64;
             }
-            (self.moved, self.quiet_since) = (moved, Some(now));
+            (self.moved, self.quiet_since) = (moved, now);
         }
         self.by_client = waits == Waits::Sink;
-        if self.by_client {
-            self.unhindered.get_or_insert(written);
+        if self.by_client && !self.was_hindered {
+            (self.unhindered, self.was_hindered) = (written, true);
         }
     }
 
     /// Until when something has to move, if nothing may be still for longer than `idle`.
     pub fn idle_until(&self, idle: Duration) -> Moment {
-        self.quiet_since.unwrap_or_default().after(idle)
+        self.quiet_since.after(idle)
     }
 
     /// Until when the client has to take more, where it may be waited for through `grace`, and then
     /// for a second more for each `rate_min` bytes that it took since it was waited for first.
     /// `None` where it may take its time.
     pub fn read_until(&self, written: u64, grace: Duration, rate_min: u32) -> Option<Moment> {
-        let taken = written - self.unhindered.unwrap_or(written).min(written);
+        let taken = written.saturating_sub(self.unhindered);
         let earned = taken.checked_div(u64::from(rate_min)).filter(|_| self.by_client)?;
         let allowed = grace.saturating_add(Duration::from_secs(earned));
-        Some(self.quiet_since?.after(allowed.saturating_sub(self.waited)))
+        let left = allowed.saturating_sub(Duration::from_nanos(self.waited));
+        Some(self.quiet_since.after(left))
     }
 }
 

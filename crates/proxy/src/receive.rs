@@ -69,7 +69,7 @@ pub(crate) async fn receive(
             // The client is the other attempt's to speak with. A 100 is for whoever waits to send
             // a body, and this one was read whole.
             if answer.status != 100 {
-                desk.interims.push(std::mem::take(answer));
+                desk.interims.get_or_insert_default().0.push(std::mem::take(answer));
             }
             continue;
         }
@@ -198,7 +198,8 @@ pub(crate) async fn pass_held(
     desk: &mut Desk,
     timeouts: &Timeouts,
 ) -> Result<(), Failure> {
-    for mut interim in std::mem::take(&mut desk.interims) {
+    let held = desk.interims.take().map(|held| held.0).unwrap_or_default();
+    for mut interim in held {
         pass_on(client, desk.heads.request.version, &mut interim, timeouts).await?;
     }
     Ok(())

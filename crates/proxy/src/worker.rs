@@ -148,8 +148,12 @@ pub(crate) struct Desk {
     pub progress: Progress,
     /// Interim answers of an attempt that may not speak with the client, until it is heard: at most
     /// as many as one exchange may have.
-    pub interims: Vec<ResponseHead>,
+    pub interims: Option<Box<Interims>>,
 }
+
+/// Interim answers that are held.
+#[derive(Debug, Default)]
+pub(crate) struct Interims(pub Vec<ResponseHead>);
 
 impl Desk {
     /// Takes over the request of another desk, its body included where that is held whole.
@@ -274,10 +278,8 @@ impl Worker {
             desk.whole.forget();
             desk.upload.shrink();
         }
-        if !desk.interims.is_empty() {
-            // Told to one client, and to nobody else.
-            desk.interims = Vec::new();
-        }
+        // Told to one client, and to nobody else.
+        desk.interims = None;
         let mut kept = self.desks.borrow_mut();
         if kept.len() < KEPT_DESKS_MAX {
             kept.push(desk);
