@@ -236,7 +236,8 @@ pub(super) static RETRY: Section = Section {
             "try-timeout",
             duration(HOUR),
             "\"500ms\"",
-            "How long one attempt may take until its answer begins. With `\"timeout\"` in `on`, \
+            "How long one attempt may take until its answer begins, connecting included; where a \
+             body is passed on as it comes, from its end. With `\"timeout\"` in `on`, \
              another follows.",
         )
         .otherwise("as long as the route allows"),

@@ -82,7 +82,7 @@ pub(super) static UPSTREAM: Section = Section {
             Shape::Either(&[Shape::Flag, Shape::Table(&OUTLIER)]),
             "{ consecutive-errors = 5, eject-for = \"10s\", max-ejected = \"50%\" }",
             "Leaves out endpoints that fail what they are asked: connections refused or broken, \
-             timeouts, statuses from 500 on. `false` never does.",
+             timeouts, statuses from 500 on and what gRPC calls that. `false` never does.",
         )
         .default("true"),
         key(
