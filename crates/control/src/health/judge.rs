@@ -93,9 +93,12 @@ impl Kept {
     ) -> Option<String> {
         self.is_checked = false;
         self.next_check = now.after(rule.interval - rule.interval / 1_000 * jitter.below(100));
+        let is_first = self.record.is_none();
         let record = self.record.get_or_insert_with(|| Record::new(rule));
         if !record.take(verdict, rule, now) {
-            return None;
+            // Of one that starts so nobody has said why it stays.
+            let stays = is_first && record.condition() == Condition::Unhealthy;
+            return (stays && verdict == Verdict::Failed).then(|| format!("unhealthy: {why}"));
         }
         Some(match record.condition() {
             Condition::Healthy => {
@@ -281,8 +284,9 @@ fn requests(count: u32) -> String {
 mod tests {
     use super::*;
     use gatehouse_core::concurrency::ConcurrencyRule;
+    use gatehouse_core::health::Check;
     use gatehouse_core::hedge::HedgeRule;
-    use gatehouse_core::plan::{Address, Balance};
+    use gatehouse_core::plan::{Address, Balance, Speaks};
     use std::time::Duration;
 
     #[test]
@@ -319,6 +323,25 @@ mod tests {
             warmth: 100,
             vitals: Arc::default(),
         }
+    }
+
+    #[test]
+    fn why_an_endpoint_stays_what_it_started_as_is_said_once() {
+        let rule = HealthRule {
+            check: Check::Connect,
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+            unhealthy_after: 3,
+            healthy_after: 1,
+            start: Condition::Unhealthy,
+            speaks: Speaks::default(),
+            announce: None,
+        };
+        let (mut kept, mut chance) = (Kept::default(), Chance::seeded(1));
+        let mut check = |verdict| kept.checked(&rule, verdict, "why", Moment::START, &mut chance);
+        assert_eq!(check(Verdict::Failed), Some("unhealthy: why".to_owned()));
+        assert_eq!(check(Verdict::Failed), None);
+        assert_eq!(check(Verdict::Passed), Some("healthy".to_owned()));
     }
 
     #[test]
