@@ -177,19 +177,6 @@ fn idle_equals_share_by_least_request() {
     }
 }
 
-/// One request at a time finds all idle: then it is the weights that share, warmth included.
-#[test]
-fn idle_endpoints_share_by_weight_by_least_request() {
-    let shares = pool(Balance::LeastRequest, weighted(&[1, 2, 5])).shares(8_000);
-    let near = |share: usize, of: usize| (of * 9 / 10..of * 11 / 10).contains(&share);
-    let [one, two, five] = shares[..] else { panic!("three: {shares:?}") };
-    assert!(near(one, 1_000) && near(two, 2_000) && near(five, 5_000), "{shares:?}");
-    let mut list = numbered(2);
-    list[0].warmth = 10;
-    let shares = pool(Balance::LeastRequest, list).shares(11_000);
-    assert!(near(shares[0], 1_000), "{shares:?}");
-}
-
 #[test]
 fn the_slower_endpoint_gets_less_by_peak_ewma() {
     let mut pool = pool(Balance::PeakEwma, weighted(&[1, 1]));
