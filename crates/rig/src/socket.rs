@@ -1,13 +1,14 @@
 //! Non-blocking TCP sockets: listen, accept, dial, move bytes, end.
 
 use std::io::{self, IoSlice};
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::sockopt::{
-    Timeout, set_socket_linger, set_socket_reuseaddr, set_socket_timeout, set_tcp_nodelay,
+    Timeout, set_socket_linger, set_socket_recv_buffer_size, set_socket_reuseaddr,
+    set_socket_timeout, set_tcp_nodelay,
 };
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, accept_with, bind,
@@ -43,6 +44,20 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
     // The standard library's backlog is too short for benchmarks.
     listen_again(&listener, BACKLOG)?;
     Ok((listener.into(), address))
+}
+
+/// Connects a blocking socket for which the kernel keeps about `bytes` that nobody has read.
+///
+/// # Errors
+///
+/// When nobody listens there, or the kernel refuses.
+pub(crate) fn connect_keeping(address: SocketAddr, bytes: usize) -> io::Result<TcpStream> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // The window is agreed on while connecting: it has to be told before.
+    set_socket_recv_buffer_size(&socket, bytes)?;
+    connect(&socket, &address)?;
+    Ok(socket.into())
 }
 
 /// Binds a port without listening: nobody is given it by chance, it refuses connections, and who

@@ -3,6 +3,8 @@
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use crate::socket;
+
 use super::message::{Asked, Head, Response};
 use super::pipe::{Arrived, Ending, Pipe, WAIT, shown};
 
@@ -18,6 +20,17 @@ impl Client {
     #[must_use]
     pub fn connect(address: SocketAddr) -> Self {
         match TcpStream::connect_timeout(&address, WAIT).and_then(Pipe::new) {
+            Ok(pipe) => Self { pipe },
+            Err(error) => panic!("connecting to {address}: {error}"),
+        }
+    }
+
+    /// Connects, and lets the kernel keep about `bytes` for it, the least it can where that is less.
+    /// Many clients that do not read would take the memory that all sockets of the machine share.
+    #[track_caller]
+    #[must_use]
+    pub fn connect_keeping(address: SocketAddr, bytes: usize) -> Self {
+        match socket::connect_keeping(address, bytes).and_then(Pipe::new) {
             Ok(pipe) => Self { pipe },
             Err(error) => panic!("connecting to {address}: {error}"),
         }
