@@ -3,6 +3,7 @@
 
 use crate::front::{BINARY, DOORS, LIMIT, get, get_over, request, routes, scrape};
 use crate::json::Json;
+use crate::reluctant::origin_of_much;
 use gatehouse_rig::origin::Origin;
 use gatehouse_rig::process::{Gateway, Launch, Signal};
 use gatehouse_rig::script::Client;
@@ -156,7 +157,7 @@ const SLOW: usize = 200;
 #[test]
 fn slow_senders_and_slow_readers_are_noticed_by_nobody_and_sent_away() {
     // Their origin is theirs alone: it is the gateway that is looked at.
-    let (origin, theirs) = (Origin::start("a").expect("a port"), Origin::start("b").expect("one"));
+    let (origin, theirs) = (Origin::start("a").expect("a port"), origin_of_much());
     let address = theirs.address();
     let beside =
         format!("[[routes]]\nhost = \"slow\"\nupstream = {{ endpoints = [\"{address}\"] }}\n");

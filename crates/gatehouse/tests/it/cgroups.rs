@@ -1,10 +1,10 @@
 //! A gateway in a cgroup with a limit on memory, which others fill too: it is not killed, and
 //! serves as far as it can. Where no cgroup can be made there is nothing to see.
 
-use crate::front::{BINARY, LIMIT, get, request, routes, scrape};
+use crate::front::{BINARY, LIMIT, get, routes, scrape};
+use crate::reluctant::{KEPT, origin_of_much, reads_nothing};
 use gatehouse_rig::origin::Origin;
 use gatehouse_rig::process::{Gateway, Launch};
-use gatehouse_rig::script::Client;
 use gatehouse_rig::wait_until;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -102,15 +102,14 @@ fn pressure(gateway: &Gateway) -> u64 {
 #[test]
 fn load_is_shed_before_a_group_that_is_shared_is_full() {
     let Some(group) = Group::make(128 * MIB) else { return eprintln!("no cgroup can be made") };
-    let origin = Origin::start("a").expect("a port");
+    let origin = origin_of_much();
     let _neighbour = Neighbour::start(&group, 64 * MIB);
     let mut gateway = start(&group, &origin);
     let (mut readers, mut shed) = (Vec::new(), 0);
     while shed < 20 && readers.len() < 3_000 {
         assert!(!gateway.has_ended(), "it was killed with {} readers", readers.len());
-        let mut client = Client::connect(gateway.listener("web"));
-        client.send(request("GET", "/chunked/50000000", ""));
-        match client.read_response_to_head().status {
+        let (client, answer) = reads_nothing(&gateway, KEPT);
+        match answer.status {
             200 => readers.push(client),
             503 => shed += 1,
             other => panic!("status {other}"),

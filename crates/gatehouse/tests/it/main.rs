@@ -36,6 +36,7 @@ mod paths;
 mod postgresql;
 mod proxied;
 mod reload;
+mod reluctant;
 mod slow_upstreams;
 mod sockets;
 mod starting;

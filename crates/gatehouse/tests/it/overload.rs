@@ -1,22 +1,15 @@
 //! The process stays within the memory it is given: it turns away what is more, the least important
 //! first, and within the bound that `gatehouse check` prints for its limits.
 
-use crate::front::{BINARY, LIMIT, ask_admin, get, post, refuse_to_start, request, routes, run};
-use gatehouse_rig::origin::{Origin, Temper};
+use crate::front::{BINARY, LIMIT, ask_admin, get, post, refuse_to_start, routes, run};
+use crate::reluctant::{KEPT, origin_of_much, reads_nothing};
+use gatehouse_rig::origin::Origin;
 use gatehouse_rig::process::{Gateway, Launch};
 use gatehouse_rig::script::Client;
 use gatehouse_rig::wait_until;
-use std::net::Ipv4Addr;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
-
-/// How much the kernel keeps on either side of the gateway for somebody who does not read. It would
-/// be megabytes otherwise, and those of all readers more than all sockets of a machine may have.
-const KEPT: usize = 64 << 10;
-
-/// A large answer that cannot be spliced past the gateway's own buffers.
-const LARGE: &str = "/chunked/50000000";
 
 fn config(limits: &str, listener: &str, origin: &Origin) -> String {
     format!(
@@ -26,20 +19,6 @@ fn config(limits: &str, listener: &str, origin: &Origin) -> String {
          [[routes]]\nname = \"high\"\npath = \"/echo/*\"\npriority = \"high\"\nupstream = \"all\"\n{}",
         routes(&[origin.address()])
     )
-}
-
-fn origin_of_much() -> Origin {
-    let temper = Temper { unread: KEPT, ..Temper::default() };
-    Origin::start_as("a", (Ipv4Addr::LOCALHOST, 0).into(), temper).expect("a port")
-}
-
-/// Asks for something large, and reads no more of the answer than its head; the kernel keeps about
-/// `kept` of the rest for it.
-fn reads_nothing(gateway: &Gateway, kept: usize) -> (Client, u16, Option<String>) {
-    let mut client = Client::connect_keeping(gateway.listener("web"), kept);
-    let answer = client.send(request("GET", LARGE, "")).read_response_to_head();
-    let after = answer.head.field("retry-after").map(str::to_owned);
-    (client, answer.status, after)
 }
 
 fn metric(gateway: &Gateway, name: &str) -> u64 {
@@ -56,11 +35,11 @@ fn requests_are_turned_away_before_memory_is_gone_and_taken_again_after() {
     let gateway = Gateway::start(BINARY, &config("limits = { memory = \"40MiB\" }", "", &origin));
     let (mut readers, mut shed) = (Vec::new(), 0);
     while shed < 20 && readers.len() < 2_000 {
-        let (client, status, after) = reads_nothing(&gateway, KEPT);
-        match status {
+        let (client, answer) = reads_nothing(&gateway, KEPT);
+        match answer.status {
             200 => readers.push(client),
             503 => {
-                assert_eq!(after.as_deref(), Some("1"));
+                assert_eq!(answer.field("retry-after"), Some("1"));
                 shed += 1;
             }
             other => panic!("status {other}"),
@@ -92,9 +71,9 @@ fn the_bound_that_check_prints_holds() {
     assert!(bound < 400 * MIB, "{} MiB", bound / MIB);
     let empty = gateway.resident_bytes_max();
     let mut readers: Vec<_> = (0..CONNECTIONS).map(|_| reads_nothing(&gateway, 4 * KEPT)).collect();
-    assert!(readers.iter().all(|(_, status, _)| *status == 200));
+    assert!(readers.iter().all(|(_, answer)| answer.status == 200));
     // Whoever has taken much has earned a large buffer, and then it may be held full.
-    for (client, ..) in &mut readers {
+    for (client, _) in &mut readers {
         assert_eq!(client.read_bytes(4 << 20).len(), 4 << 20);
     }
     let mut more = Client::connect(gateway.listener("web"));

@@ -25,8 +25,7 @@ impl Client {
         }
     }
 
-    /// Connects, and lets the kernel keep about `bytes` for it, the least it can where that is less.
-    /// Many clients that do not read would take the memory that all sockets of the machine share.
+    /// Connects, and lets the kernel keep about `bytes` of what it has not read.
     #[track_caller]
     #[must_use]
     pub fn connect_keeping(address: SocketAddr, bytes: usize) -> Self {
