@@ -34,6 +34,15 @@ impl Draw {
         &self.members
     }
 
+    pub(super) fn into_members(self) -> Vec<EndpointId> {
+        self.members
+    }
+
+    /// Whether all have the same weight.
+    pub(super) fn is_even(&self) -> bool {
+        self.columns.is_empty()
+    }
+
     /// The place of one member, drawn by weight. One random number decides column and member: the
     /// upper half the one, the lower half the other.
     pub(super) fn place(&self, chance: &mut Chance) -> usize {
@@ -50,7 +59,7 @@ impl Draw {
     fn pair(&self, chance: &mut Chance) -> [usize; 2] {
         let count = self.members.len();
         let one = self.place(chance);
-        if self.columns.is_empty() {
+        if self.is_even() {
             let step = 1 + chance.below(count as u32 - 1) as usize;
             return [one, (one + step) % count];
         }

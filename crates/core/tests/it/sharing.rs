@@ -177,6 +177,23 @@ fn idle_equals_share_by_least_request() {
     }
 }
 
+/// One request at a time finds all idle: then it is the weights that share, warmth included.
+#[test]
+fn idle_endpoints_share_by_weight_by_least_request() {
+    let near = |share: usize, of: usize| (of * 9 / 10..of * 11 / 10).contains(&share);
+    for times in [1, 4] {
+        let weights = [1, 2, 5].repeat(times);
+        let shares = pool(Balance::LeastRequest, weighted(&weights)).shares(8_000 * times);
+        for (share, weight) in shares.iter().zip(weights) {
+            assert!(near(*share, usize::from(weight) * 1_000), "{shares:?}");
+        }
+    }
+    let mut list = numbered(2);
+    list[0].warmth = 10;
+    let shares = pool(Balance::LeastRequest, list).shares(11_000);
+    assert!(near(shares[0], 1_000), "{shares:?}");
+}
+
 #[test]
 fn the_slower_endpoint_gets_less_by_peak_ewma() {
     let mut pool = pool(Balance::PeakEwma, weighted(&[1, 1]));

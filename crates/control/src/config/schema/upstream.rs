@@ -168,8 +168,12 @@ const BALANCES: &[Word] = &[
         "swrr",
         "weighted-rr",
     ]),
-    word("least-request", "Fewest in flight by weight, of two drawn at random; of all when few.")
-        .elsewhere(&["least-conn", "leastconn", "least-connection", "least-connections", "p2c"]),
+    word(
+        "least-request",
+        "Fewest in flight by weight, of two drawn at random; of all when few. Those with none \
+         share by weight.",
+    )
+    .elsewhere(&["least-conn", "leastconn", "least-connection", "least-connections", "p2c"]),
     word("peak-ewma", "Lowest latency times in flight, of two drawn at random.").elsewhere(&[
         "ewma",
         "p2c-ewma",
