@@ -1,5 +1,5 @@
-//! Clients that ask for much and do not read it. By itself the kernel would keep megabytes for each,
-//! and those of all of them are more than all sockets of a machine may have: it drops what it
+//! Clients that ask for much and do not read it. By itself the kernel would keep megabytes for
+//! each, and those of all of them are more than all sockets of a machine may have: it drops what it
 //! cannot keep and sends it again later and later, to other tests too.
 
 use crate::front::request;
