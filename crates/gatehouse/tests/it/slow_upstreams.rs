@@ -127,7 +127,7 @@ fn requests_beyond_an_adaptive_limit_wait_in_the_queue_or_get_503() {
         assert_eq!(refused.status, 503, "{queue}");
         assert!(refused.field("retry-after").is_some(), "{queue}");
         assert_eq!(upstream(&gateway).count("in_flight"), 3);
-        assert_eq!(origin.connections(), 3);
+        wait_until(LIMIT, || origin.connections() == 3);
         gate.open();
         for client in &mut served {
             assert_eq!(client.expect_status(200).text(), "late");
