@@ -7,6 +7,9 @@ use super::schema::ROOT;
 use super::source::{FileId, Place, Sources};
 use super::tree::{Table, Text};
 use super::understand::Understand;
+use std::fs::{FileType, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
@@ -53,19 +56,23 @@ impl<'a> Reader<'a> {
     pub(crate) fn main(&mut self, path: &Path) {
         match read(path) {
             Ok(bytes) => self.file(path, bytes, None),
-            Err(error) => self.unreadable(&path.display().to_string(), &error),
+            Err(unread) => self.no_main_file(&path.display().to_string(), unread),
         }
     }
 
     /// Says why there is no main file.
     pub(crate) fn unreadable(&mut self, name: &str, why: &str) {
+        self.no_main_file(name, Unread { why: why.to_owned(), hint: None });
+    }
+
+    fn no_main_file(&mut self, name: &str, Unread { why, hint }: Unread) {
         let file = self.sources.add(name.to_owned(), PathBuf::new(), String::new());
-        let reason = match why {
-            ABSENT => ABSENT.to_owned(),
+        let reason = match &*why {
+            ABSENT => why,
             why => format!("cannot be read: {why}"),
         };
         let place = Place { file, ..Place::default() };
-        self.report.add(Problem::error(Kind::Unreadable, place, reason));
+        self.report.add(Problem::error(Kind::Unreadable, place, reason).hint_if(hint));
     }
 
     /// Takes a text in place of a file; its relative paths start from the current folder.
@@ -180,10 +187,11 @@ impl<'a> Reader<'a> {
         let name = path.display();
         let bytes = match read(path) {
             Ok(bytes) => bytes,
-            Err(error) => {
+            Err(Unread { why, hint }) => {
                 self.report.loosen();
-                let reason = format!("{name} cannot be read: {error}");
-                return self.report.add(Problem::error(Kind::Include, place, reason));
+                let reason = format!("{name} cannot be read: {why}");
+                let problem = Problem::error(Kind::Include, place, reason);
+                return self.report.add(problem.hint_if(hint));
             }
         };
         let identity = path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -211,18 +219,51 @@ impl<'a> Reader<'a> {
 /// Why a file that is not there cannot be read.
 const ABSENT: &str = "there is no such file";
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let facts = std::fs::metadata(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => ABSENT.to_owned(),
-        _ => error.to_string(),
-    })?;
-    if facts.is_dir() {
-        return Err("it is a folder".to_owned());
+/// Why a file was not read, and what to do.
+struct Unread {
+    why: String,
+    hint: Option<String>,
+}
+
+impl From<std::io::Error> for Unread {
+    fn from(error: std::io::Error) -> Unread {
+        let why = match error.kind() {
+            std::io::ErrorKind::NotFound => ABSENT.to_owned(),
+            _ => error.to_string(),
+        };
+        Unread { why, hint: None }
     }
-    if facts.len() > FILE_BYTES_MAX {
-        return Err(format!("it has {} bytes; {FILE_BYTES_MAX} is the most", facts.len()));
+}
+
+/// Reads a regular file, and waits for nobody: to open a pipe is to wait for who writes it, and
+/// what is read from a device may never end.
+fn read(path: &Path) -> Result<Vec<u8>, Unread> {
+    must_be_regular(std::fs::metadata(path)?.file_type())?;
+    // Something else may stand there by now.
+    let unwaiting = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(unwaiting).open(path)?;
+    must_be_regular(file.metadata()?.file_type())?;
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > FILE_BYTES_MAX {
+        true => {
+            let why = format!("it has more than {FILE_BYTES_MAX} bytes, which is the most");
+            Err(Unread { why, hint: None })
+        }
+        false => Ok(bytes),
     }
-    std::fs::read(path).map_err(|error| error.to_string())
+}
+
+fn must_be_regular(of: FileType) -> Result<(), Unread> {
+    let what = match of {
+        of if of.is_file() => return Ok(()),
+        of if of.is_dir() => return Err(Unread { why: "it is a folder".to_owned(), hint: None }),
+        of if of.is_fifo() => "a pipe",
+        of if of.is_socket() => "a socket",
+        _ => "a device",
+    };
+    let why = format!("it is {what}; a configuration is a regular file, which may be read again");
+    Err(Unread { why, hint: Some("write it to a file, and name that".to_owned()) })
 }
 
 /// Where the key or header that starts in the line of `at` was given before.

@@ -73,7 +73,7 @@ pub(crate) fn load(path: &Path) -> Loaded {
     let mut loaded = gatehouse_control::config::load(path, &ProcessEnv);
     if let Some(problem) = loaded.problems.iter_mut().find(|one| one.kind == Kind::Unreadable) {
         let hint = "name the file with -c FILE; `gatehouse demo` and `gatehouse proxy` need none";
-        problem.hint = Some(hint.to_owned());
+        problem.hint.get_or_insert_with(|| hint.to_owned());
     }
     loaded
 }

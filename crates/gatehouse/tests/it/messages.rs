@@ -1,6 +1,6 @@
 //! Starts that fail: each message says what, where and what to do, and the exit code whose fault.
 
-use crate::front::{BINARY, DOORS, ended, get, refuse_to_start, run};
+use crate::front::{BINARY, DOORS, ended, get, post, refuse_to_start, run};
 use gatehouse_rig::process::{Gateway, Launch};
 use std::fs;
 use std::net::TcpListener;
@@ -150,6 +150,49 @@ fn a_missing_file_is_the_worlds_fault_and_named() {
         "absent.toml: error: there is no such file\n  = hint: name the file with -c FILE; \
          `gatehouse demo` and `gatehouse proxy` need none"
     );
+}
+
+/// Puts a pipe that nobody writes into where something else may stand.
+fn put_pipe(path: &Path) {
+    let fresh = path.with_extension("fifo");
+    let made = std::process::Command::new("mkfifo").arg(&fresh).status().expect("it starts");
+    assert!(made.success());
+    fs::rename(fresh, path).expect("renamed");
+}
+
+#[test]
+fn a_configuration_that_is_no_regular_file_is_refused_and_nobody_waited_for() {
+    for (command, name, what) in [
+        ("run", "pipe", "a pipe"),
+        ("check", "pipe", "a pipe"),
+        ("check", "link", "a pipe"),
+        ("check", "/dev/zero", "a device"),
+    ] {
+        let launch = Launch::new(BINARY, "").arguments([command, "-c", name]);
+        put_pipe(&launch.folder().join("pipe"));
+        std::os::unix::fs::symlink("pipe", launch.folder().join("link")).expect("a link");
+        let (code, said) = ended(launch.spawn());
+        assert_eq!(code, WORLD_FAILED, "{said}");
+        let whole = format!(
+            "{name}: error: cannot be read: it is {what}; a configuration is a regular file, \
+             which may be read again\n  = hint: write it to a file, and name that"
+        );
+        assert_eq!(said.trim_end(), whole);
+    }
+}
+
+#[test]
+fn a_pipe_in_place_of_the_configuration_holds_no_reload_up() {
+    let config = format!("{DOORS}[[routes]]\nrespond = {{ body = \"one\" }}\n");
+    let gateway = Gateway::start(BINARY, &config);
+    put_pipe(&gateway.folder().join("gatehouse.toml"));
+    let answer = post(gateway.admin(), "/reload", "");
+    assert_eq!(answer.status, 500);
+    says(&answer.text(), &["gatehouse.toml: error: cannot be read: it is a pipe", "hint: write"]);
+    fs::remove_file(gateway.folder().join("gatehouse.toml")).expect("it is there");
+    gateway.reconfigure(&config.replace("one", "two"));
+    assert_eq!(post(gateway.admin(), "/reload", "").status, 200);
+    assert_eq!(get(gateway.listener("web"), "/").text(), "two");
 }
 
 #[test]
