@@ -192,7 +192,7 @@ impl Registry {
         &self,
         handle: &Handle,
         due: &Due,
-        (verdict, why): (Verdict, &str),
+        (verdict, why): (Option<Verdict>, &str),
         now: Moment,
         jitter: &mut Chance,
     ) -> Vec<String> {

@@ -390,7 +390,9 @@ fn judged(seen: &gatehouse_proxy::gate::Observation, counts: &[Counts], out: &mu
     family(out, "upstream_checks_total", "counter", "Health checks by what they said.");
     for ((plan, _), counts) in each().filter(|((plan, _), _)| plan.health.is_some()) {
         let upstream = label(&plan.name);
-        for (result, value) in [("passed", counts.passed), ("failed", counts.failed)] {
+        let results =
+            [("passed", counts.passed), ("failed", counts.failed), ("skipped", counts.skipped)];
+        for (result, value) in results {
             let _ = writeln!(
                 out,
                 "gatehouse_upstream_checks_total{{upstream={upstream},result={result:?}}} {value}"

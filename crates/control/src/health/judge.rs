@@ -82,17 +82,18 @@ impl Kept {
         self.is_checked = true;
     }
 
-    /// Takes in what a check said; tells what has changed.
+    /// Takes in what a check said, nothing where nobody was asked; tells what has changed.
     pub fn checked(
         &mut self,
         rule: &HealthRule,
-        verdict: Verdict,
+        verdict: Option<Verdict>,
         why: &str,
         now: Moment,
         jitter: &mut Chance,
     ) -> Option<String> {
         self.is_checked = false;
         self.next_check = now.after(rule.interval - rule.interval / 1_000 * jitter.below(100));
+        let verdict = verdict?;
         let is_first = self.record.is_none();
         let record = self.record.get_or_insert_with(|| Record::new(rule));
         if !record.take(verdict, rule, now) {
@@ -338,7 +339,8 @@ mod tests {
             announce: None,
         };
         let (mut kept, mut chance) = (Kept::default(), Chance::seeded(1));
-        let mut check = |verdict| kept.checked(&rule, verdict, "why", Moment::START, &mut chance);
+        let mut check =
+            |verdict| kept.checked(&rule, Some(verdict), "why", Moment::START, &mut chance);
         assert_eq!(check(Verdict::Failed), Some("unhealthy: why".to_owned()));
         assert_eq!(check(Verdict::Failed), None);
         assert_eq!(check(Verdict::Passed), Some("healthy".to_owned()));

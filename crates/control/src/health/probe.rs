@@ -6,9 +6,9 @@ use gatehouse_core::endpoints::Endpoint;
 use gatehouse_core::health::{Check, HealthRule, Verdict};
 use gatehouse_core::message::Method;
 use gatehouse_core::plan::ProxyVersion;
-use gatehouse_wire::Net;
 use gatehouse_wire::proxy_header::{Header, Version};
 use gatehouse_wire::tls::ClientSide;
+use gatehouse_wire::{DialError, Net};
 
 /// Bytes of a body that are looked at.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -37,7 +37,7 @@ pub(super) async fn probe(
         }
         Check::Connect => match knock(&door, rule.timeout).await {
             Ok(()) => Found::passed(),
-            Err(why) => Found::failed(why.to_string()),
+            Err(why) => Found::unanswered(why),
         },
         Check::Http { path, host, statuses, body } => {
             let host = host.as_deref().unwrap_or(&endpoint.authority);
@@ -91,7 +91,7 @@ fn judge_grpc(answer: Result<(Answer, Option<String>), NoAnswer>) -> Found {
     // SERVING is 1 in field 1.
     const SERVING: &[u8] = &[0, 0, 0, 0, 2, 0x08, 1];
     match answer {
-        Err(why) => Found::failed(why.to_string()),
+        Err(why) => Found::unanswered(why),
         Ok((answer, _)) if answer.status != 200 => {
             Found::failed(format!("status {}", answer.status))
         }
@@ -118,18 +118,27 @@ fn header(rule: &HealthRule) -> Vec<u8> {
 /// What a check came to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Found {
-    pub verdict: Verdict,
+    /// `None` where nobody was asked: that says nothing of the endpoint.
+    pub verdict: Option<Verdict>,
     /// Why it did not pass.
     pub why: String,
 }
 
 impl Found {
     fn passed() -> Found {
-        Found { verdict: Verdict::Passed, why: String::new() }
+        Found { verdict: Some(Verdict::Passed), why: String::new() }
     }
 
     fn failed(why: String) -> Found {
-        Found { verdict: Verdict::Failed, why }
+        Found { verdict: Some(Verdict::Failed), why }
+    }
+
+    /// Of a check that came to no answer: the endpoint's fault, unless this machine had no room to
+    /// ask it.
+    fn unanswered(why: NoAnswer) -> Found {
+        let nobody_asked = why == NoAnswer::Dial(DialError::Exhausted);
+        let verdict = (!nobody_asked).then_some(Verdict::Failed);
+        Found { verdict, why: why.to_string() }
     }
 }
 
@@ -139,7 +148,7 @@ fn judge(
     wanted: Option<&str>,
 ) -> Found {
     match answer {
-        Err(why) => Found::failed(why.to_string()),
+        Err(why) => Found::unanswered(why),
         Ok((status, _)) if !statuses.contains(&status) => Found::failed(format!("status {status}")),
         Ok((_, body)) => match wanted {
             Some(wanted) if !holds(&body, wanted.as_bytes()) => {
@@ -157,6 +166,7 @@ fn holds(body: &[u8], wanted: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn a_health_message_is_framed_and_its_name_counted() {
@@ -197,7 +207,19 @@ mod tests {
         ] {
             let found = judge(answer, &(200..=299), wanted);
             assert_eq!(found.why, why);
-            assert_eq!(found.verdict == Verdict::Passed, why.is_empty());
+            assert_eq!(found.verdict == Some(Verdict::Passed), why.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_asked_says_nothing_of_an_endpoint() {
+        for (why, verdict) in [
+            (NoAnswer::Dial(DialError::Exhausted), None),
+            (NoAnswer::Dial(DialError::Refused), Some(Verdict::Failed)),
+            (NoAnswer::TimedOut(Duration::ZERO), Some(Verdict::Failed)),
+        ] {
+            assert_eq!(judge(Err(why), &(200..=299), None).verdict, verdict, "{why}");
+            assert_eq!(judge_grpc(Err(why)).verdict, verdict, "{why}");
         }
     }
 }

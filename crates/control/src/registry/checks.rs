@@ -72,7 +72,7 @@ impl Known {
         names.into_iter().find(|name| self.kept_of(name, &due.endpoint).is_some())
     }
 
-    pub(super) fn count_check(&mut self, upstream: &Arc<str>, verdict: Verdict) {
+    pub(super) fn count_check(&mut self, upstream: &Arc<str>, verdict: Option<Verdict>) {
         if let Some(upstream) = self.upstreams.get_mut(upstream) {
             upstream.counts.checked(verdict);
         }

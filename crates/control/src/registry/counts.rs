@@ -15,9 +15,10 @@ pub(crate) struct Counts {
     pub openings: u64,
     /// What its breaker is.
     pub gate: Gate,
-    /// Checks that passed, and that did not.
+    /// Checks that passed, that did not, and that could not be made.
     pub passed: u64,
     pub failed: u64,
+    pub skipped: u64,
 }
 
 /// How an upstream stood before it was judged.
@@ -46,10 +47,11 @@ impl Counts {
     }
 
     /// Counts a check.
-    pub(super) fn checked(&mut self, verdict: Verdict) {
+    pub(super) fn checked(&mut self, verdict: Option<Verdict>) {
         match verdict {
-            Verdict::Passed => self.passed += 1,
-            Verdict::Failed => self.failed += 1,
+            Some(Verdict::Passed) => self.passed += 1,
+            Some(Verdict::Failed) => self.failed += 1,
+            None => self.skipped += 1,
         }
     }
 }

@@ -260,7 +260,7 @@ impl Served {
     }
 
     fn fails(&mut self, due: &Due) -> Vec<String> {
-        let (handle, said) = (self.gate.handle(), (Verdict::Failed, "refused"));
+        let (handle, said) = (self.gate.handle(), (Some(Verdict::Failed), "refused"));
         self.registry.checked(&handle, due, said, self.now, &mut self.chance)
     }
 

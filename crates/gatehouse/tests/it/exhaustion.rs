@@ -20,16 +20,22 @@ struct Poor {
 
 impl Poor {
     fn start() -> Poor {
+        Poor::start_with("")
+    }
+
+    /// One whose upstream has these settings.
+    fn start_with(settings: &str) -> Poor {
         let origin = Origin::start("a").expect("a port");
         let script = format!("ulimit -n {DESCRIPTORS}; exec '{BINARY}' run -c gatehouse.toml");
-        let launch = Launch::new("sh", &config(&[origin.address()])).arguments(["-c", &script]);
+        let config = format!("{}{settings}\n", config(&[origin.address()]));
+        let launch = Launch::new("sh", &config).arguments(["-c", &script]);
         let gateway = launch.start();
         let mut poor = Poor { admin: Client::connect(gateway.admin()), gateway, _origin: origin };
         poor.count("accept_errors_total");
         poor
     }
 
-    /// A counter, asked for over the connection that is open.
+    /// A counter, asked for over the connection that is open. A name may go on with labels.
     fn count(&mut self, name: &str) -> u64 {
         let text = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
         let text = self.admin.send(text).expect_status(200).text();
@@ -102,4 +108,18 @@ fn a_client_that_is_inside_is_answered_while_others_wait() {
     assert_eq!(poor.count("endpoint_connect_failures_total"), 0);
     drop(crowd);
     wait_until(LIMIT, || inside.send(request("GET", "/", "")).read_response().status == 200);
+}
+
+#[test]
+fn a_check_that_no_descriptor_is_left_for_is_not_held_against_the_endpoint() {
+    let mut poor = Poor::start_with("health = { path = \"/\", interval = \"50ms\" }");
+    let checks = |result| format!("upstream_checks_total{{upstream=\"all\",result=\"{result}\"}}");
+    wait_until(LIMIT, || poor.count(&checks("passed")) > 0);
+    let crowd = crowd(&poor.gateway);
+    wait_until(LIMIT, || poor.count(&checks("skipped")) + poor.count(&checks("failed")) >= 5);
+    assert_eq!(poor.count(&checks("failed")), 0);
+    assert_eq!(poor.count("endpoint_ready"), 1);
+    drop(crowd);
+    let passed = poor.count(&checks("passed"));
+    wait_until(LIMIT, || poor.count(&checks("passed")) > passed);
 }
