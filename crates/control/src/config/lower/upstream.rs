@@ -34,6 +34,7 @@ impl Lower<'_> {
         self.tls.upstreams.push(tls);
         let (balance, hash) = self.balance(table, weight, discovery.as_ref());
         let retry = self.retry(table);
+        self.idle_options(table);
         let announce = self.announce(table);
         let speaks = self.speaks(table, &endpoints);
         let health = self.health(table, speaks).map(|rule| HealthRule { announce, ..rule });

@@ -1,7 +1,7 @@
 //! What can be run and is probably not what was meant.
 
 use super::super::problem::{Kind, Problem};
-use super::super::tree::Table;
+use super::super::tree::{Entry, Table};
 use super::super::units::show_duration;
 use super::Lower;
 use super::merge::Merged;
@@ -46,6 +46,38 @@ impl Lower<'_> {
                 let reason = format!("`{name}` of {part} is never reached: `total` is {total}");
                 self.report.add(Problem::warning(Kind::Timeouts, entry.item.place, reason));
             }
+        }
+    }
+
+    /// Options of an upstream that another of its options makes idle.
+    pub(super) fn idle_options(&mut self, table: &Table) {
+        let mut warn = |entry: &Entry, why: &str, hint: &str| {
+            let reason = format!("`{}` does nothing{why}", entry.key.name);
+            let problem = Problem::warning(Kind::NotApplicable, entry.place, reason);
+            self.report.add(problem.hint(hint));
+        };
+        if let Some(retry) = table.table("retry").filter(|retry| retry.count("attempts") == Some(0))
+        {
+            // Who hedges asks twice, within the same budget.
+            let names = ["on", "backoff", "budget"];
+            let hedges = table.means("hedge");
+            let idle = names.iter().filter(|name| **name != "budget" || !hedges);
+            for entry in idle.filter_map(|name| retry.entry(name)) {
+                let hint = "raise `attempts`, or take it out";
+                warn(entry, " beside attempts = 0", hint);
+            }
+        }
+        let panics =
+            table.entry("panic-below").filter(|_| table.number("panic-below") == Some(0.0));
+        if let Some(entry) = panics {
+            let why = " at 0%: all are asked where none is ready, whatever it says";
+            warn(entry, why, "write the share that must be ready, or take it out");
+        }
+        let by_hash = ["consistent-hash", "maglev"];
+        let hashes = table.word("balance").filter(|word| by_hash.contains(word));
+        if let (Some(word), Some(entry)) = (hashes, table.entry("slow-start")) {
+            let why = format!(" beside balance = \"{word}\": keys would move as shares grow");
+            warn(entry, &why, "take it out, or balance otherwise");
         }
     }
 }
