@@ -62,6 +62,8 @@ pub enum Kind {
     Timeouts,
     /// Something nobody uses.
     Unused,
+    /// An endpoint whose requests come back to it.
+    Circle,
     /// A name that does not resolve.
     Unresolved,
     /// A certificate, key or root that is wrong, or soon will be.
@@ -89,6 +91,7 @@ impl Kind {
             Kind::Shadowed => "shadowed",
             Kind::Timeouts => "timeouts",
             Kind::Unused => "unused",
+            Kind::Circle => "circle",
             Kind::Unresolved => "unresolved",
             Kind::Certificate => "certificate",
         }
@@ -189,6 +192,7 @@ impl Report {
             | Kind::Tie
             | Kind::Include
             | Kind::Timeouts
+            | Kind::Circle
             | Kind::Unresolved
             | Kind::Certificate => false,
         };

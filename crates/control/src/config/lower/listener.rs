@@ -238,10 +238,11 @@ impl Lower<'_> {
 }
 
 /// An address that a listener has taken.
+#[derive(Debug)]
 pub(super) struct Bound {
-    bind: Bind,
-    place: Place,
-    listener: Box<str>,
+    pub bind: Bind,
+    pub place: Place,
+    pub listener: Box<str>,
 }
 
 /// Whether a connection could be for either. Port 0 is any free port.
@@ -257,7 +258,7 @@ fn overlap(one: &Bind, other: &Bind) -> bool {
 }
 
 /// Whether who listens on `one` is given what is sent to `other`. `::` takes IPv4 too.
-fn covers(one: IpAddr, other: IpAddr) -> bool {
+pub(super) fn covers(one: IpAddr, other: IpAddr) -> bool {
     let (one, other) = (one.to_canonical(), other.to_canonical());
     one == other || one.is_unspecified() && (one.is_ipv6() || other.is_ipv4())
 }

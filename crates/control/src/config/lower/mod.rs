@@ -6,6 +6,7 @@
 mod acme;
 mod action;
 mod carried;
+mod circle;
 mod discovery;
 mod edits;
 mod endpoint;
@@ -39,6 +40,7 @@ use super::tls::TlsSpecs;
 use super::tree::Table;
 use super::{Lowered, Places};
 use carried::Written;
+use circle::OwnListener;
 use gatehouse_core::plan::{Plan, PlanParts, RouteId, RoutePlan, UpstreamPlan};
 use gatehouse_core::route::{ListenerSet, RouteRule, Router};
 use listener::Bound;
@@ -54,6 +56,8 @@ pub(crate) struct Lower<'a> {
     bound: Vec<Bound>,
     routes: Names,
     upstreams: Names,
+    /// Endpoints that are listeners too.
+    own_listeners: Vec<OwnListener>,
     /// Which listeners carry TCP.
     tcp_listeners: ListenerSet,
     upstream_plans: Vec<UpstreamPlan>,
@@ -90,6 +94,7 @@ pub(crate) fn lower(
         bound: Vec::new(),
         routes: Names::new("route", merged.routes_broken),
         upstreams: Names::new("upstream", merged.upstreams_broken),
+        own_listeners: Vec::new(),
         tcp_listeners: ListenerSet::NONE,
         upstream_plans: Vec::new(),
         tls: TlsSpecs::default(),
@@ -113,6 +118,7 @@ pub(crate) fn lower(
     lower.emptiness(&merged);
     lower.unused_upstreams();
     lower.silent_listeners(&merged);
+    lower.circles();
     let places = Places {
         listeners: lower.listeners.places(),
         routes: lower.rule_places.clone(),

@@ -108,6 +108,7 @@ impl Lower<'_> {
                 continue;
             }
             if let Some(spec) = self.endpoint(text, own) {
+                self.note_own_listener(&spec.address, text.place);
                 specs.push(spec);
             }
         }
