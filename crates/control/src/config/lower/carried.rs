@@ -62,7 +62,14 @@ impl Lower<'_> {
         let written = limits.into_iter().flat_map(|limits| &limits.entries);
         for entry in written.filter(|entry| LIMITS_OF_REQUESTS.contains(&entry.key.name)) {
             let reason = format!("`{}` does not apply to a listener of TCP", entry.key.name);
-            self.error(Kind::NotApplicable, entry.place, reason);
+            let hint = match entry.key.name {
+                "streams" => "take it out: `connections` limits how many there are",
+                "idle-timeout" | "body-rate" | "read-rate" => {
+                    "take it out: `timeout.tunnel` of a route limits how long nothing may move"
+                }
+                _ => "take it out: nobody looks into what is carried",
+            };
+            self.error_hint(Kind::NotApplicable, entry.place, reason, hint);
         }
         if let Some(entry) = table.entry("trusted-proxies")
             && table.flag("proxy-protocol") != Some(true)
