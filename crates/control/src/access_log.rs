@@ -144,6 +144,19 @@ fn append(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).open(path)
 }
 
+/// Why the access log can be no file of this path, and what to do; `None` where it can, as far as
+/// that is seen from its folder.
+pub fn unfit(path: &Path) -> Option<(String, String)> {
+    if path.is_dir() {
+        let reason = format!("{} is a folder, and the access log a file", path.display());
+        return Some((reason, format!("write \"{}\"", path.join("access.log").display())));
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty())?;
+    let missing = (!folder.is_dir()).then(|| folder.display())?;
+    let reason = format!("there is no folder {missing} for the access log");
+    Some((reason, format!("make it: mkdir -p {missing}")))
+}
+
 /// Where lines go, open already.
 #[derive(Debug)]
 pub struct Target(Out);

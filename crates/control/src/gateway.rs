@@ -1,6 +1,6 @@
 //! A whole gateway: data plane, access log, admin interface, discovery, from a configuration.
 
-use crate::access_log::{AccessLog, Target};
+use crate::access_log::{AccessLog, Target, unfit};
 use crate::acme::Acme;
 use crate::admin::{Admin, Shown};
 use crate::certificates::Prepared;
@@ -321,11 +321,12 @@ pub(crate) fn bind_admin(address: SocketAddr) -> Result<Admin, Fault> {
 }
 
 pub(crate) fn log_fault(to: &AccessTo, error: io::Error) -> Fault {
-    let what = match to {
-        AccessTo::File(path) => format!("access log {}", path.display()),
-        AccessTo::Stdout | AccessTo::Stderr => "access log".to_owned(),
+    let (what, why) = match to {
+        AccessTo::File(path) => (format!("access log {}", path.display()), unfit(path)),
+        AccessTo::Stdout | AccessTo::Stderr => ("access log".to_owned(), None),
     };
-    Fault { what, error, hint: "change log.access.to".to_owned() }
+    let hint = why.map_or_else(|| "change log.access.to".to_owned(), |(_, hint)| hint);
+    Fault { what, error, hint }
 }
 
 pub(crate) fn start_fault(error: StartError) -> Fault {

@@ -2,6 +2,7 @@
 
 use super::{complain, count, exit_code, load, paint, say};
 use crate::cli::CheckArgs;
+use gatehouse_control::access_log::unfit;
 use gatehouse_control::certificates::prepare;
 use gatehouse_control::config::{
     AccessTo, Json, Kind, Loaded, Lowered, Problem, problem_json, render,
@@ -48,16 +49,7 @@ pub(crate) fn run(args: CheckArgs) -> ExitCode {
 /// may be run by somebody else.
 fn unwritable_log(lowered: &Lowered) -> Option<Problem> {
     let AccessTo::File(path) = &lowered.access_log else { return None };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let (reason, hint) = if path.is_dir() {
-        let reason = format!("{} is a folder, and the access log a file", path.display());
-        (reason, format!("write \"{}\"", path.join("access.log").display()))
-    } else if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-        let reason = format!("there is no folder {} for the access log", folder.display());
-        (reason, format!("make it: mkdir -p {}", folder.display()))
-    } else {
-        return None;
-    };
+    let (reason, hint) = unfit(path)?;
     Some(Problem::error(Kind::Dangling, lowered.places.access_log, reason).hint(hint))
 }
 

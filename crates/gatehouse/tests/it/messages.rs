@@ -210,10 +210,20 @@ fn a_file_at_the_path_of_a_socket_is_left_alone() {
 
 #[test]
 fn an_access_log_that_cannot_be_opened_is_named() {
-    let lines = "[log.access]\nto = \"absent/access.log\"\n[[routes]]\nrespond = {}\n";
-    let (code, said) = refuse_to_start(&format!("{DOORS}{lines}"));
-    assert_eq!(code, WORLD_FAILED, "{said}");
-    says(&said, &["absent/access.log", "no such file or folder", "change log.access.to"]);
+    for (to, why) in
+        [("absent/access.log", "no such file or folder"), (".", "is a directory"), ("log", "")]
+    {
+        let lines = format!("[log.access]\nto = \"{to}\"\n[[routes]]\nrespond = {{}}\n");
+        let launch = Launch::new(BINARY, &format!("{DOORS}{lines}"));
+        fs::create_dir(launch.folder().join("log")).expect("a folder");
+        let file = launch.folder().join("gatehouse.toml").display().to_string();
+        let checked = run(&["check", "-c", &file], launch.folder());
+        let checked = String::from_utf8_lossy(&checked.stderr).into_owned();
+        let hint = checked.lines().find_map(|line| line.split_once("hint: ")).expect("a hint").1;
+        let (code, said) = ended(launch.spawn());
+        assert_eq!(code, WORLD_FAILED, "{said}");
+        says(&said, &[to, why, &format!("hint: {hint}")]);
+    }
 }
 
 #[test]
