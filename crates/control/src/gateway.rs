@@ -159,7 +159,8 @@ impl Gateway {
         mut supervisor: Supervisor,
     ) -> Result<Gateway, Fault> {
         let started = SystemTime::now();
-        let in_force = Settled::of(lowered, prepared);
+        let file = source.file.as_ref().map(|file| file.path.clone());
+        let in_force = Settled::of(lowered, prepared, file);
         let workers = in_force.workers.unwrap_or_else(cores);
         for warning in overload::judge(&in_force.plan, workers)? {
             eprintln!("warn: {warning}");
@@ -257,8 +258,7 @@ impl Gateway {
         let Gateway { gate, admin, log, registry, discovery, .. } = self;
         let Gateway { supervisor, in_force, workers, source, started, .. } = self;
         let Source { file, program } = source;
-        let path = file.as_ref().map(|file| file.path.clone());
-        let facts = Rc::new(RefCell::new(Facts::new(path, started)));
+        let facts = Rc::new(RefCell::new(Facts::new(in_force.file.clone(), started)));
         let listeners = gate.addresses().into_iter().map(|(name, bind)| (name.to_owned(), bind));
         let mailbox = Mailbox::default();
         let last_read = LastRead::new(file.as_ref().map_or(0, |file| file.fingerprint));

@@ -21,8 +21,10 @@ pub(crate) struct Went {
 /// What is shown of the configuration in force.
 #[derive(Debug)]
 pub struct Facts {
-    /// The file it is read from.
+    /// The file that is read again when the gateway is told to reload.
     pub(crate) file: Option<PathBuf>,
+    /// The file that was read for the one in force: another where one was applied.
+    pub(crate) in_force: Option<PathBuf>,
     /// 1 at the start, and one more with every reload that was put in force.
     pub(crate) generation: u64,
     /// When the one in force came.
@@ -38,6 +40,7 @@ impl Facts {
     /// What is known at the start.
     pub(crate) fn new(file: Option<PathBuf>, started: SystemTime) -> Facts {
         Facts {
+            in_force: file.clone(),
             file,
             generation: 1,
             since: started,
@@ -79,7 +82,7 @@ impl Facts {
                 ])
             })
         };
-        let file = self.file.as_ref().map(|file| file.display().to_string());
+        let file = self.in_force.as_ref().map(|file| file.display().to_string());
         let left =
             self.trial_until.map_or(Json::Null, |until| Json::Count(until.since(now()).as_secs()));
         Json::object([

@@ -28,6 +28,8 @@ use std::time::Duration;
 /// A configuration that is, was or may be in force.
 #[derive(Clone, Debug)]
 pub(crate) struct Settled {
+    /// The file it was read from; `None` where it was given another way.
+    pub file: Option<PathBuf>,
     pub plan: Arc<Plan>,
     /// As written.
     pub workers: Option<NonZeroUsize>,
@@ -43,10 +45,10 @@ pub(crate) struct Settled {
 }
 
 impl Settled {
-    pub fn of(lowered: Lowered, prepared: Prepared) -> Settled {
+    pub fn of(lowered: Lowered, prepared: Prepared, file: Option<PathBuf>) -> Settled {
         let Lowered { plan, tls, discovery, register, workers, admin, access_log, .. } = lowered;
         let (plan, tls) = (Arc::new(plan), Arc::new(tls));
-        Settled { plan, workers, admin, access_log, tls, prepared, discovery, register }
+        Settled { file, plan, workers, admin, access_log, tls, prepared, discovery, register }
     }
 
     /// What it wants found.
@@ -125,7 +127,8 @@ fn read(
     let problems = render(&loaded, Paint::Plain);
     let verdict = loaded.verdict();
     let parts = loaded.lowered.take().zip(prepared);
-    let settled = parts.map(|(lowered, prepared)| Settled::of(lowered, prepared));
+    let settled =
+        parts.map(|(lowered, prepared)| Settled::of(lowered, prepared, Some(file.to_owned())));
     if let (Some(settled), Some(_)) = (&settled, purpose.cause()) {
         discovery.prepare(settled.wanted(), registry.new_names(&settled.plan));
     }
@@ -144,6 +147,15 @@ fn is_beside(one: &Path, other: &Path) -> bool {
         && folder(one).is_some_and(|one| folder(other).is_some_and(|other| one == other))
 }
 
+/// A file of the gateway's own folder, called as the gateway's own file is: its relative paths are
+/// the same then in the same words.
+fn by_the_way_of(own: Option<&Path>, file: PathBuf) -> PathBuf {
+    match (own, file.file_name()) {
+        (Some(own), Some(name)) => own.with_file_name(name),
+        (None, _) | (_, None) => file,
+    }
+}
+
 impl Steering {
     /// Has a file read by a thread of its own; the control thread goes on meanwhile.
     pub(super) fn begin(&mut self, file: Option<PathBuf>, purpose: Purpose, reply: Reply) {
@@ -159,6 +171,7 @@ impl Steering {
             );
             return self.refuse(purpose, Refused::new(403, why), reply);
         }
+        let file = file.map(|file| by_the_way_of(own.as_deref(), file));
         let is_own = file.is_none() || file == own;
         let Some(file) = own.map(|own| file.unwrap_or(own)) else {
             let why = "the gateway was started without a configuration file; restart it with \
@@ -248,6 +261,7 @@ impl Steering {
         };
         let mut facts = self.facts.borrow_mut();
         facts.note_reloaded(cause, &summary);
+        facts.in_force.clone_from(&self.in_force.file);
         let generation = facts.generation;
         eprintln!("{word} {}, generation {generation}: {summary}", file.display());
         let heading = format!("{word} {}: generation {generation}", file.display());

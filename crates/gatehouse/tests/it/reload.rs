@@ -8,7 +8,7 @@ use crate::front::{
 use crate::json::Json;
 use crate::load::{rounds, under_load};
 use gatehouse_rig::origin::Origin;
-use gatehouse_rig::process::{Gateway, Signal};
+use gatehouse_rig::process::{Gateway, Launch, Signal};
 use gatehouse_rig::script::{Client, Script, ScriptedOrigin};
 use gatehouse_rig::wait_until;
 use std::net::SocketAddr;
@@ -381,6 +381,40 @@ fn what_is_applied_and_not_confirmed_is_taken_back() {
     let (code, text) = told(&gateway, &["confirm"]);
     assert!(code == Some(1) && text.contains("nothing waits"), "{text}");
     assert_eq!(status(&gateway).at("config").count("generation"), 3);
+}
+
+#[test]
+fn a_status_names_the_file_that_is_in_force() {
+    let gateway = Gateway::start(BINARY, &says("one"));
+    let file = || status(&gateway).at("config").text("file").to_owned();
+    let own = file();
+    assert!(own.ends_with("gatehouse.toml"), "{own}");
+    std::fs::write(gateway.folder().join("next.toml"), says("two")).expect("written");
+    let (code, text) = told(&gateway, &["apply", "next.toml", "--confirm", "1s"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(file(), own.replace("gatehouse.toml", "next.toml"));
+    gateway.expect_error_line("took back");
+    wait_until(LIMIT, || file() == own);
+    let (code, text) = told(&gateway, &["apply", "next.toml"]);
+    assert!(code == Some(0) && file() != own, "{text}");
+    let (code, text) = told(&gateway, &["reload"]);
+    assert!(code == Some(0) && file() == own, "{text}");
+}
+
+#[test]
+fn relative_paths_of_an_applied_file_are_those_of_the_gateways_own() {
+    let text = |body: &str| {
+        let more = "[listeners.local]\nbind = \"unix:local\"\n[log]\naccess = { to = \"log\" }\n";
+        format!("{}{more}", says(body))
+    };
+    let launch = Launch::new(BINARY, &text("one")).arguments(["run", "-c", "gatehouse.toml"]);
+    let gateway = launch.start();
+    std::fs::write(gateway.folder().join("next.toml"), text("one")).expect("written");
+    let (code, said) = told(&gateway, &["diff", "next.toml"]);
+    assert!(code == Some(0) && said.contains("a reload would change nothing"), "{said}");
+    let (code, said) = told(&gateway, &["apply", "next.toml"]);
+    assert!(code == Some(0) && !said.contains("log.access.to"), "{said}");
+    gateway.expect_error_line("generation 2: nothing has changed");
 }
 
 #[test]
