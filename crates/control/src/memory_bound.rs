@@ -2,9 +2,11 @@
 //! is, and each costs what it can at worst. Nearly all cost far less; where this is more than the
 //! process is to use, load is shed before.
 
+use crate::config::Lowered;
 use gatehouse_core::balance::{POINTS_MAX, POINTS_MEAN_MIN, TABLE_SIZES};
+use gatehouse_core::endpoints::ENDPOINTS_MAX;
 use gatehouse_core::plan::{
-    Action, Balance, Carries, ListenerPlan, Plan, Ring, Transport, UpstreamPlan,
+    Action, Address, Balance, Carries, ListenerPlan, Ring, Transport, UpstreamPlan,
 };
 use gatehouse_wire::buffer::{LARGE_BYTES, SMALL_BYTES};
 use gatehouse_wire::h1::response::HEAD_BYTES_MAX;
@@ -47,6 +49,11 @@ const INTERIM: u64 = 2 * HEAD_BYTES_MAX as u64;
 /// that is being made.
 const BALANCERS: u64 = 3;
 
+/// An endpoint that is found: itself in the sets of now and of before, what is known of it, and its
+/// share of what its balancer is made of. Of 10,000 addresses that 10,000 others replaced at once
+/// each cost 3.3 KiB; names are longer.
+const FOUND: u64 = 8 * KIB;
+
 /// How often a text of a head stands in memory: as received, as edited and as written, and the room
 /// that a text has beyond what it holds.
 const HEAD_TEXTS: u64 = 6;
@@ -58,12 +65,16 @@ pub struct MemoryBound {
     pub connections: u64,
     /// Bytes of the one that costs most.
     pub connection_bytes: u64,
-    /// Bytes of all together, and of the process beside them.
+    /// Bytes of all together, and of the process beside them; of endpoints, those that are written.
     pub bytes: u64,
+    /// Bytes of each endpoint beyond those: one that discovery finds, or a further address of a
+    /// name. `None` where there can be none.
+    pub found_bytes: Option<u64>,
 }
 
-/// What the limits of a plan imply for a process of so many workers.
-pub fn memory_bound(plan: &Plan, workers: usize) -> MemoryBound {
+/// What the limits of a configuration imply for a process of so many workers.
+pub fn memory_bound(lowered: &Lowered, workers: usize) -> MemoryBound {
+    let plan = &lowered.plan;
     let buffers = plan.routes.iter().filter_map(|route| match &route.action {
         Action::Forward(forward) => Some(u64::from(forward.buffer_bytes_max)),
         Action::Redirect(_) | Action::Respond(_) => None,
@@ -98,11 +109,22 @@ pub fn memory_bound(plan: &Plan, workers: usize) -> MemoryBound {
         sum = sum.saturating_add(bytes.saturating_mul(open));
     }
     let workers = workers as u64;
-    let upstreams = plan.upstreams.iter().map(|one| kept_bytes(one, workers, exchanges));
-    let kept = upstreams.fold(0_u64, u64::saturating_add);
+    let kept = plan.upstreams.iter().map(|one| {
+        let idle = idle_max(one, workers, exchanges);
+        let each = one.endpoints.iter().map(|endpoint| idle_bytes(one, endpoint.tls.is_some()));
+        idle.saturating_mul(each.sum()).saturating_add(BALANCERS * table_bytes(one))
+    });
+    let kept = kept.fold(0_u64, u64::saturating_add);
+    let secured = lowered.tls.upstreams.iter().map(Option::is_some);
+    let found = plan.upstreams.iter().zip(secured).filter(|(upstream, _)| may_find(upstream));
+    let found = found.map(|(upstream, secured)| {
+        let idle = idle_max(upstream, workers, exchanges);
+        let kept = idle.saturating_mul(idle_bytes(upstream, secured));
+        kept.saturating_add(FOUND + BALANCERS * points_bytes(upstream))
+    });
     let process = BASE + WORKER * workers + queued;
     let bytes = sum.saturating_add(process).saturating_add(kept);
-    MemoryBound { connections, connection_bytes: most, bytes }
+    MemoryBound { connections, connection_bytes: most, bytes, found_bytes: found.max() }
 }
 
 /// Exchanges that one connection of a listener carries at once.
@@ -113,35 +135,60 @@ fn exchanges_of(listener: &ListenerPlan) -> u64 {
     }
 }
 
-/// What is kept of an upstream while nobody asks: connections to its endpoints, as far as they are
-/// written, and the tables of its balancer.
-fn kept_bytes(upstream: &UpstreamPlan, workers: u64, exchanges: u64) -> u64 {
+/// Whether endpoints may come to an upstream that are not written.
+fn may_find(upstream: &UpstreamPlan) -> bool {
+    let is_name = |address: &Address| matches!(address, Address::Name { .. });
+    upstream.discovery.is_some() || upstream.endpoints.iter().any(|one| is_name(&one.address))
+}
+
+/// Connections to one endpoint of an upstream that are kept while nobody asks.
+fn idle_max(upstream: &UpstreamPlan, workers: u64, exchanges: u64) -> u64 {
     let per_worker = match upstream.speaks.is_http2() {
         true => SESSIONS_MAX,
         false => u64::from(upstream.keepalive.idle_per_worker),
     };
     // There are no more than were needed at once.
-    let idle = per_worker.saturating_mul(workers).min(exchanges);
+    per_worker.saturating_mul(workers).min(exchanges)
+}
+
+/// What one of them costs.
+fn idle_bytes(upstream: &UpstreamPlan, secured: bool) -> u64 {
     let session = if upstream.speaks.is_http2() { HTTP2 } else { 0 };
-    let each = upstream
-        .endpoints
-        .iter()
-        .map(|endpoint| CONNECTION + session + if endpoint.tls.is_some() { TLS_IDLE } else { 0 });
-    let count = upstream.endpoints.len() as u64;
-    let table = match upstream.balance {
-        Balance::ConsistentHash(Ring::Default { .. }) => {
-            (count * 2 * u64::from(POINTS_MEAN_MIN)).min(u64::from(POINTS_MAX)) * 8
+    CONNECTION + session + if secured { TLS_IDLE } else { 0 }
+}
+
+/// The table of an upstream's balancer, of the endpoints that are written.
+fn table_bytes(upstream: &UpstreamPlan) -> u64 {
+    let count = upstream.endpoints.len();
+    let points = count as u64 * points_bytes(upstream);
+    match upstream.balance {
+        Balance::ConsistentHash(Ring::Default { .. }) => points.min(u64::from(POINTS_MAX) * 8),
+        // One for those that are backups, too. It has its size however many are found.
+        Balance::Maglev => {
+            let count = if may_find(upstream) { ENDPOINTS_MAX } else { count };
+            2 * 2 * u64::from(TABLE_SIZES[usize::from(count > 655)])
         }
-        Balance::ConsistentHash(Ring::Crc32) => count * 10 * 8,
-        // One for those that are backups, too.
-        Balance::Maglev => 2 * 2 * u64::from(TABLE_SIZES[usize::from(count > 655)]),
-        Balance::Random
+        Balance::ConsistentHash(Ring::Crc32)
+        | Balance::Random
+        | Balance::RoundRobin
+        | Balance::WeightedRoundRobin
+        | Balance::LeastRequest
+        | Balance::PeakEwma => points,
+    }
+}
+
+/// What an endpoint has of the table of its upstream's balancer.
+fn points_bytes(upstream: &UpstreamPlan) -> u64 {
+    match upstream.balance {
+        Balance::ConsistentHash(Ring::Default { .. }) => 2 * u64::from(POINTS_MEAN_MIN) * 8,
+        Balance::ConsistentHash(Ring::Crc32) => 10 * 8,
+        Balance::Maglev
+        | Balance::Random
         | Balance::RoundRobin
         | Balance::WeightedRoundRobin
         | Balance::LeastRequest
         | Balance::PeakEwma => 0,
-    };
-    idle.saturating_mul(each.sum()).saturating_add(BALANCERS * table)
+    }
 }
 
 /// What exchanges cost by what a plan's routes and upstreams ask for.
@@ -187,8 +234,8 @@ mod tests {
             "{more}\n[listeners.web]\nbind = \":80\"\n{listener}\n\
              [[routes]]\nrespond = {{ status = 204 }}\n"
         );
-        let plan = load_text("test.toml", &text, &[]).lowered.expect("a good configuration").plan;
-        memory_bound(&plan, 2)
+        let loaded = load_text("test.toml", &text, &[]);
+        memory_bound(&loaded.lowered.expect("a good configuration"), 2)
     }
 
     #[test]
@@ -240,5 +287,30 @@ mod tests {
         let ring = format!("{few}, balance = \"consistent-hash\"");
         assert_eq!(towards("", 2, &ring) - two, 3 * 8 * 1600);
         assert!(towards("", 1, "protocol = \"h2c\"") > none + 100 * STREAM + 20 * HTTP2);
+    }
+
+    #[test]
+    fn an_endpoint_that_is_found_costs_what_one_that_is_written_does_and_is_itself_counted() {
+        let of = |upstream: &str| {
+            let route = format!(
+                "limits = {{ connections = 100 }}\n[[routes]]\npath = \"/x\"\n\
+                 upstream = {{ keepalive = {{ idle-per-worker = 10 }}, {upstream} }}\n"
+            );
+            bound(&route, "")
+        };
+        let none = of("endpoints = [\"10.0.0.1:1\"]");
+        assert_eq!(none.found_bytes, None);
+        let file = "discovery = { file = { path = \"a.json\" } }";
+        let found = of(file);
+        assert_eq!(found.bytes, none.bytes - 20 * KIB, "of two workers");
+        assert_eq!(found.found_bytes, Some(20 * KIB + FOUND));
+        assert_eq!(of("endpoints = [\"a:1\"]").found_bytes, found.found_bytes);
+        let secured = of("discovery = { file = { path = \"a.json\" }, scheme = \"https\" }");
+        assert_eq!(secured.found_bytes, Some(20 * 33 * KIB + FOUND));
+        let ring = of(&format!("{file}, balance = \"consistent-hash\""));
+        assert_eq!(ring.found_bytes, Some(20 * KIB + FOUND + 3 * 8 * 800));
+        let table = of(&format!("{file}, balance = \"maglev\""));
+        assert_eq!(table.bytes - found.bytes, 3 * 4 * u64::from(TABLE_SIZES[1]));
+        assert_eq!(table.found_bytes, found.found_bytes);
     }
 }

@@ -9,6 +9,7 @@ use gatehouse_control::config::{
 };
 use gatehouse_control::dns::look_up_now;
 use gatehouse_control::memory_bound::{MemoryBound, memory_bound};
+use gatehouse_core::endpoints::ENDPOINTS_MAX;
 use gatehouse_core::plan::{Action, Address, Balance, Bind, Plan, RouteId, Target, Transport};
 use gatehouse_core::route::{HostRule, PathRule, RouteRule};
 use std::collections::BTreeMap;
@@ -139,6 +140,14 @@ fn summary(loaded: &Loaded, lowered: &Lowered) -> String {
         count(bound.connections as usize, "connection"),
         size(bound.connection_bytes),
     );
+    if let Some(found) = bound.found_bytes {
+        let _ = writeln!(
+            out,
+            "  memory: at most {} more for each endpoint that is found, and for each address but \
+             the first of a name; an upstream takes {ENDPOINTS_MAX}",
+            size(found),
+        );
+    }
     if let Some(ceiling) = plan.ceilings.memory_bytes.filter(|most| *most < bound.bytes) {
         let _ = writeln!(out, "  memory: load is shed before it uses {}", size(ceiling));
     }
@@ -151,7 +160,7 @@ fn summary(loaded: &Loaded, lowered: &Lowered) -> String {
 /// The most memory that the limits imply.
 fn bound(lowered: &Lowered) -> MemoryBound {
     let workers = lowered.workers.or_else(|| std::thread::available_parallelism().ok());
-    memory_bound(&lowered.plan, workers.map_or(1, std::num::NonZeroUsize::get))
+    memory_bound(lowered, workers.map_or(1, std::num::NonZeroUsize::get))
 }
 
 /// Bytes as a person reads them, rounded up.
@@ -233,14 +242,15 @@ fn json(loaded: &Loaded) -> Json {
     let problems = loaded.problems.iter().map(|problem| problem_json(&loaded.sources, problem));
     let files = loaded.sources.files().iter().map(|file| Json::text(&file.name));
     let understood = loaded.lowered.as_ref().map_or(Json::Null, |lowered| {
-        let plan = &lowered.plan;
+        let (plan, bound) = (&lowered.plan, bound(lowered));
         let count = |number: usize| Json::Count(number as u64);
         Json::object([
             ("listeners", count(plan.listeners.len())),
             ("routes", count(plan.routes.len())),
             ("upstreams", count(plan.upstreams.len())),
             ("expectations", count(lowered.expects.len())),
-            ("memory-bound-bytes", Json::Count(bound(lowered).bytes)),
+            ("memory-bound-bytes", Json::Count(bound.bytes)),
+            ("memory-bound-bytes-per-found-endpoint", Json::Count(bound.found_bytes.unwrap_or(0))),
         ])
     });
     Json::object([

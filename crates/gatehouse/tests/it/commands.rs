@@ -61,6 +61,10 @@ fn check_says_what_it_understood() {
         text.contains("route shop: shop.example.com /* -> split shop 95, shop-next 5"),
         "{text}"
     );
+    assert!(!text.contains("more for each endpoint that is found"), "all are addresses: {text}");
+    let found = out(&folder.run(&["check", "-c", &example("discovery.toml")]));
+    assert!(found.contains(" more for each endpoint that is found"), "{found}");
+    assert!(found.contains("an upstream takes 10000\n"), "{found}");
 }
 
 #[test]
