@@ -105,6 +105,16 @@ impl Tried {
         self.next == 0
     }
 
+    /// The same ones, as far as they are still there, by their places among others.
+    pub fn moved(&self, from: &Endpoints, to: &Endpoints) -> Tried {
+        let place = |vitals: &Arc<EndpointVitals>| {
+            let same = |endpoint: &Endpoint| Arc::ptr_eq(&endpoint.vitals, vitals);
+            Some(EndpointId(to.list.iter().position(same)? as u16))
+        };
+        let list = self.list.map(|tried| place(&from.get(tried?).vitals));
+        Tried { list, next: self.next }
+    }
+
     /// The one that was tried last, alone.
     pub fn last(&self) -> Tried {
         let mut last = Tried::default();

@@ -120,7 +120,14 @@ impl UpstreamVitals {
         // One order for all: either this sees who has joined the queue, or that one, which tries
         // once it has, sees the place.
         self.in_flight.0.fetch_sub(1, SeqCst);
-        if self.gate.0.waiting.load(SeqCst) > 0 {
+        self.call_waiting();
+    }
+
+    /// Calls the first that waits, if somebody does: there may be places that nobody gave back.
+    /// Whoever publishes new endpoints or a higher limit says so after that, and whoever waits
+    /// looks at them after it has joined: one of them sees the other.
+    pub fn call_waiting(&self) {
+        if self.waiting() > 0 {
             self.call_next();
         }
     }
@@ -215,8 +222,8 @@ impl UpstreamVitals {
     /// before is told to whoever waits.
     pub fn set_concurrency(&self, most: u32) {
         let before = self.gate.0.concurrency.swap(most, SeqCst);
-        if most > before && self.waiting() > 0 {
-            self.call_next();
+        if most > before {
+            self.call_waiting();
         }
     }
 

@@ -46,6 +46,29 @@ impl<'v> Admitted<'v> {
         self.view.upstream(self.upstream)
     }
 
+    /// The same, with what a later snapshot says of the upstream.
+    pub fn seen_in<'a>(&'a self, renewed: Option<&'a Renewed>) -> Admitted<'a> {
+        match renewed {
+            None => *self,
+            Some(Renewed { view, upstream }) => Admitted { view, upstream: *upstream, ..*self },
+        }
+    }
+
+    /// What a snapshot says of the upstream, where it is another one, and has that upstream still,
+    /// spoken to in the same way.
+    pub fn renewed_by(&self, view: Rc<View>) -> Option<Renewed> {
+        if std::ptr::eq(self.view, &*view) {
+            return None;
+        }
+        let vitals = self.upstream_view().endpoints.vitals();
+        let same = |one: &Rc<UpstreamView>| std::ptr::eq(one.endpoints.vitals(), vitals);
+        let upstream = UpstreamId(view.upstreams.iter().position(same)? as u32);
+        let plan = view.plan.upstream(upstream);
+        let spoken_to = (plan.speaks, plan.announce);
+        let alike = spoken_to == (self.speaks(), self.upstream_plan().announce);
+        alike.then_some(Renewed { view, upstream })
+    }
+
     /// Whether endpoints are told whose connection each is: it carries that client's alone.
     pub fn announces(&self) -> bool {
         self.upstream_plan().announce.is_some()
@@ -70,6 +93,14 @@ impl<'v> Admitted<'v> {
     pub fn body_bytes_max(&self, client: &Client) -> Option<u64> {
         self.route.body_bytes_max.or(client.limits().body_bytes_max)
     }
+}
+
+/// A later snapshot than the exchange's, and where its upstream stands there. Only whoever has
+/// waited for a place looks at one.
+#[derive(Clone, Debug)]
+pub(crate) struct Renewed {
+    pub view: Rc<View>,
+    pub upstream: UpstreamId,
 }
 
 /// An answer of the gateway's own that is no failure.

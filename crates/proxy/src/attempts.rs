@@ -1,16 +1,17 @@
 //! Which attempts may follow one that failed.
 
-use crate::admit::Admitted;
+use crate::admit::{Admitted, Renewed};
 use crate::buffer::Whole;
 use crate::grpc;
 use crate::pick::Caller;
 use gatehouse_core::chance::Chance;
-use gatehouse_core::endpoints::{EndpointId, Tried};
+use gatehouse_core::endpoints::{EndpointId, Endpoints, Tried};
 use gatehouse_core::failure::{Failure, Kind};
 use gatehouse_core::message::{BodyLength, RequestHead, ResponseHead};
 use gatehouse_core::plan::Retry;
 use gatehouse_core::vitals::UpstreamVitals;
 use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// An attempt that failed before an answer began.
@@ -36,12 +37,13 @@ impl Lost {
 const REFUSED_MAX: u8 = 8;
 
 /// Counts attempts and says whether another may follow.
-#[derive(Debug)]
 pub(crate) struct Attempts<'v> {
     retry: &'v Retry,
     left: u8,
     untried: u8,
     tried: Cell<Tried>,
+    /// The snapshot that endpoints are of, where that is a later one than the exchange's.
+    renewed: Cell<Option<Rc<Renewed>>>,
     /// Where the current attempt is made.
     at: Cell<Option<EndpointId>>,
     /// Who makes it.
@@ -69,6 +71,7 @@ impl<'v> Attempts<'v> {
             left: retry.attempts,
             untried: endpoints.min(REFUSED_MAX.into()) as u8,
             tried: Cell::default(),
+            renewed: Cell::default(),
             at: Cell::default(),
             caller: Caller::New,
             committed: Cell::default(),
@@ -83,6 +86,28 @@ impl<'v> Attempts<'v> {
     /// Endpoints that have failed this exchange already.
     pub fn tried(&self) -> Tried {
         self.tried.get()
+    }
+
+    /// The snapshot that endpoints are of, where that is a later one than the exchange's.
+    pub fn renewed(&self) -> Option<Rc<Renewed>> {
+        let renewed = self.renewed.take();
+        self.renewed.set(renewed.clone());
+        renewed
+    }
+
+    /// Endpoints are those of a later snapshot from now on, not `before`.
+    pub fn renew(&self, before: &Endpoints, renewed: Renewed) {
+        let after = &renewed.view.upstream(renewed.upstream).endpoints;
+        self.tried.set(self.tried().moved(before, after));
+        self.renewed.set(Some(Rc::new(renewed)));
+    }
+
+    /// Begins beside another attempt of the same request, which is made at this endpoint: that one
+    /// may have waited since this was made.
+    pub fn begin_beside(&self, first: &Attempts<'_>, at: EndpointId) {
+        self.tried.set(first.tried());
+        self.renewed.set(first.renewed());
+        self.avoid(at);
     }
 
     /// Avoids this one from now on.
@@ -112,6 +137,7 @@ impl<'v> Attempts<'v> {
         self.at.set(None);
         Attempts {
             tried: self.tried.clone(),
+            renewed: Cell::new(self.renewed()),
             at: Cell::default(),
             caller: Caller::Hedge,
             committed: Cell::default(),

@@ -213,7 +213,7 @@ pub(crate) async fn run(
             if timer.poll_until(cx, due).is_pending() {
                 return Poll::Pending;
             }
-            theirs.avoid(at);
+            theirs.begin_beside(mine, at);
             mine.hedge();
             stands = Second::Runs;
         }
@@ -241,7 +241,9 @@ pub(crate) async fn run(
 /// has waited for it.
 fn waited_in_vain(admitted: &Admitted<'_>, attempts: &Attempts<'_>, waited: Duration) {
     let Some(at) = attempts.at() else { return };
-    let vitals = &admitted.upstream_view().endpoints.get(at).vitals;
+    let renewed = attempts.renewed();
+    let seen = admitted.seen_in(renewed.as_deref());
+    let vitals = &seen.upstream_view().endpoints.get(at).vitals;
     vitals.observe_at_least(waited, now());
 }
 

@@ -96,7 +96,11 @@ pub(crate) fn put_path(trace: &Trace, out: &mut Vec<u8>) {
     if let Some(upstream) = trace.upstream {
         put_text(out, b",\"upstream\":\"", view.plan.upstream(upstream).name.as_bytes());
         if let Some(endpoint) = trace.endpoint {
-            let endpoint = view.upstream(upstream).endpoints.get(endpoint);
+            let of = match &trace.renewed {
+                None => view.upstream(upstream),
+                Some(renewed) => renewed.view.upstream(renewed.upstream),
+            };
+            let endpoint = of.endpoints.get(endpoint);
             put_text(out, b",\"endpoint\":\"", endpoint.text.as_bytes());
         }
         put_number(out, b",\"attempts\":", trace.attempts.into());

@@ -154,8 +154,10 @@ pub(crate) fn pick(
     trace: &mut Trace,
     caller: Caller,
 ) -> Result<Pick, Lost> {
-    let upstream = admitted.upstream_view();
     trace.upstream = Some(admitted.upstream());
+    let renewed = attempts.renewed();
+    let admitted = &admitted.seen_in(renewed.as_deref());
+    let upstream = admitted.upstream_view();
     let probe = enter(upstream, admitted, caller)?;
     if caller == Caller::Hedge {
         trace.tried = now();
@@ -194,6 +196,7 @@ pub(crate) fn pick(
     pick.endpoint().vitals.count_pick();
     attempts.goes_to(id);
     trace.endpoint = Some(id);
+    trace.renewed = renewed;
     trace.attempts += 1;
     Ok(pick)
 }

@@ -63,6 +63,7 @@ pub(crate) async fn wait(
             Turn::Waits => {}
             Turn::Displaced => return Poll::Ready(Err(turned_away(Kind::QueueFull))),
             Turn::Called => {
+                look_again(worker, admitted, attempts);
                 trace.tried = now();
                 let called = Caller::FromQueue;
                 match pick::pick(worker, client, head, admitted, attempts, trace, called) {
@@ -85,6 +86,16 @@ pub(crate) async fn wait(
         }
     }
     outcome
+}
+
+/// Has the upstream seen as it is now: what was waited for may be an endpoint that was not there,
+/// or a limit that was lower, when the exchange took its snapshot.
+fn look_again(worker: &Worker, admitted: &Admitted<'_>, attempts: &Attempts<'_>) {
+    let renewed = attempts.renewed();
+    let seen = admitted.seen_in(renewed.as_deref());
+    if let Some(renewed) = seen.renewed_by(worker.view()) {
+        attempts.renew(&seen.upstream_view().endpoints, renewed);
+    }
 }
 
 fn turned_away(kind: Kind) -> Lost {

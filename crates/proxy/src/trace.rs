@@ -1,5 +1,6 @@
 //! What is remembered of one exchange until it is recorded.
 
+use crate::admit::Renewed;
 use crate::grpc::Call;
 use crate::hedge::Which;
 use crate::worker::View;
@@ -64,6 +65,8 @@ pub(crate) struct Trace {
     pub route: Option<RouteId>,
     pub upstream: Option<UpstreamId>,
     pub endpoint: Option<EndpointId>,
+    /// The snapshot that the endpoint is of, where that is a later one than `view`.
+    pub renewed: Option<Rc<Renewed>>,
     /// Attempts made, the first included.
     pub attempts: u8,
     /// Which of two attempts at once was heard, where there were two.
@@ -95,6 +98,7 @@ impl Trace {
             route: None,
             upstream: None,
             endpoint: None,
+            renewed: None,
             attempts: 0,
             hedge: None,
             interim: 0,

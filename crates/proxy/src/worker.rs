@@ -83,11 +83,13 @@ impl Shared {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Swaps what is published and tells the workers.
+    /// Swaps what is published and tells the workers, and those that wait for a place.
     pub fn publish(&self, swap: impl FnOnce(&mut Current)) {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         swap(&mut current);
-        self.generation.fetch_add(1, Ordering::Release);
+        // In one order with the looks at it, and at who waits.
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        current.endpoints.iter().for_each(|endpoints| endpoints.vitals().call_waiting());
     }
 }
 
@@ -244,7 +246,7 @@ impl Worker {
 
     /// Follows what has been published since.
     pub fn follow(&self) {
-        let generation = self.shared.generation.load(Ordering::Acquire);
+        let generation = self.shared.generation.load(Ordering::SeqCst);
         if generation != self.seen.get() {
             self.refresh(generation);
         }

@@ -165,6 +165,10 @@ pub(crate) fn judge(
                 Change::Ejected { .. } | Change::MoreProbes => {}
             }
             tell(kept[place].vitals.probing(), change, rule.probes);
+            if change == Change::MoreProbes {
+                // All else is published.
+                published.vitals().call_waiting();
+            }
             let said = said(change, rule);
             news.extend(said.map(|said| format!("{}: {said}", subject(place))));
         });
@@ -288,6 +292,8 @@ mod tests {
     use gatehouse_core::health::Check;
     use gatehouse_core::hedge::HedgeRule;
     use gatehouse_core::plan::{Address, Balance, Speaks};
+    use gatehouse_core::queue::{Priority, Turn};
+    use std::task::Waker;
     use std::time::Duration;
 
     #[test]
@@ -344,6 +350,32 @@ mod tests {
         assert_eq!(check(Verdict::Failed), Some("unhealthy: why".to_owned()));
         assert_eq!(check(Verdict::Failed), None);
         assert_eq!(check(Verdict::Passed), Some("healthy".to_owned()));
+    }
+
+    #[test]
+    fn whoever_waits_is_called_when_more_probes_may_pass() {
+        let list = (1..=2).map(endpoint).collect();
+        let published = Endpoints::new(Balance::Random, list, Arc::default());
+        let (upstream, vitals) = (UpstreamPlan::of("api", Vec::new()), published.vitals());
+        let of = |endpoint: &Endpoint| Kept { vitals: endpoint.vitals.clone(), ..Kept::default() };
+        let mut kept: Vec<Kept> = published.list().iter().map(of).collect();
+        let ejected = &published.list()[0].vitals;
+        (0..5).for_each(|_| ejected.count_failure());
+        let waker = Waker::noop();
+        let ticket = vitals.join_queue(Priority::Normal, 9, waker).expect("room");
+        assert_eq!(vitals.turn(ticket, waker), Turn::Called, "the line was empty");
+        let (mut whole, mut calls) = (Whole::default(), 0);
+        for tick in 1..=400 {
+            let now = Moment::START.after(Duration::from_millis(100 * tick));
+            let is_probing = ejected.probing().gate() == Gate::HalfOpen;
+            let mut kept: Vec<&mut Kept> = kept.iter_mut().collect();
+            judge(&upstream, &published, &mut whole, &mut kept, now);
+            let is_called = vitals.turn(ticket, waker) == Turn::Called;
+            assert!(is_probing || !is_called);
+            calls += u32::from(is_called);
+            while is_probing && ejected.probing().pass().is_some() {}
+        }
+        assert_eq!(calls, 2, "after 20 and 30 seconds");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Who is asked, by how each endpoint stands.
 
-use crate::pool::{ALL, endpoint};
+use crate::pool::{ALL, endpoint, numbered};
 use gatehouse_core::breaker::{Gate, Trial};
 use gatehouse_core::chance::Chance;
 use gatehouse_core::endpoints::{Ask, Endpoint, EndpointId, Endpoints, NoPick, Standing, Tried};
@@ -221,4 +221,18 @@ fn the_endpoint_that_has_just_failed_is_asked_where_nobody_else_has_room() {
             }
         }
     }
+}
+
+#[test]
+fn whoever_was_tried_is_known_among_others_by_who_it_is() {
+    let list = numbered(4);
+    let of = |list: &[Endpoint]| Endpoints::new(Balance::Random, list.to_vec(), Arc::default());
+    let (before, after) =
+        (of(&list[..3]), of(&[list[3].clone(), list[2].clone(), list[0].clone()]));
+    let mut tried = Tried::default();
+    [0, 1, 2].into_iter().for_each(|at| tried.add(EndpointId(at)));
+    let moved = tried.moved(&before, &after);
+    let known = [0, 1, 2].map(|at| moved.contains(EndpointId(at)));
+    assert_eq!(known, [false, true, true]);
+    assert!(moved.last().contains(EndpointId(1)));
 }

@@ -122,7 +122,8 @@ fn endpoints_with(count: u8, balance: Balance, connections_max: Option<u32>) -> 
     Arc::new(Endpoints::new(balance, list, Arc::<UpstreamVitals>::default()))
 }
 
-fn plan(setup: Setup) -> Plan {
+/// What a gateway with this setup obeys.
+pub fn plan(setup: Setup) -> Plan {
     let specs = (1..=setup.endpoints).map(|index| EndpointSpec {
         text: origin_address(index).to_string().into(),
         address: Address::Ip(origin_address(index)),

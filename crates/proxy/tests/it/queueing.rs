@@ -1,12 +1,15 @@
 //! Where all places at an upstream are taken, requests wait for one: the more important first, and
 //! no more and no longer than may be.
 
-use crate::bench::{Bench, Line, Setup, endpoints_at_most, with};
+use crate::bench::{Bench, Line, Setup, endpoints_at_most, plan, with};
 use crate::h2::{Ended, Frames};
 use crate::talk::{Clock, SOON, Talk, field, get, ok, pass, within};
 use gatehouse_core::breaker::BreakerRule;
-use gatehouse_core::plan::Timeouts;
+use gatehouse_core::endpoints::{Endpoint, Endpoints, Standing};
+use gatehouse_core::hedge::HedgeRule;
+use gatehouse_core::plan::{Balance, Timeouts};
 use gatehouse_core::queue::{Priority, QueueRule};
+use gatehouse_core::vitals::UpstreamVitals;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -189,5 +192,91 @@ fn streams_of_http2_wait_as_well() {
         assert_eq!(next(&mut line).await, None);
         let heard = client.hear(1).await;
         assert_eq!((heard.status(), heard.ended), ("200", Ended::Whole));
+    });
+}
+
+/// Publishes these endpoints of one upstream.
+fn publish(bench: &Bench, upstream: &Arc<UpstreamVitals>, list: &[Endpoint]) {
+    let endpoints = Endpoints::new(Balance::RoundRobin, list.to_vec(), Arc::clone(upstream));
+    bench.gate.set_endpoints(Arc::new(endpoints));
+}
+
+fn waits_long() -> Setup {
+    let queue = QueueRule { waiting_max: 9, timeout: Duration::from_secs(60) };
+    Setup { queue: Some(queue), ..Setup::default() }
+}
+
+#[test]
+fn an_endpoint_that_comes_back_is_given_to_whoever_waits() {
+    for away in [None, Some(Standing::Unhealthy), Some(Standing::Ejected), Some(Standing::Drained)]
+    {
+        with(waits_long(), async |bench| {
+            let (upstream, list) = (Arc::default(), endpoints_at_most(2, 1).list().to_vec());
+            let second = away.map(|standing| Endpoint { standing, ..list[1].clone() });
+            let before: Vec<_> = [list[0].clone()].into_iter().chain(second).collect();
+            publish(&bench, &upstream, &before);
+            let (mut line, mut other) = (taken(&bench).await, bench.origin(2));
+            let mut clients = [asks(&bench, "/1").await, asks(&bench, "/2").await];
+            assert_eq!(upstream.waiting(), 2);
+            let clock = Clock::start();
+            publish(&bench, &upstream, &list);
+            let mut at_other = other.accept_soon(SOON).await.expect("it is there again");
+            assert!(at_other.hear_head().await.starts_with("GET /1 "));
+            assert!(clock.passed() < Duration::from_millis(10));
+            at_other.say(ok("one")).await;
+            assert_eq!(clients[0].hear_message().await.1, "one");
+            assert!(at_other.hear_head().await.starts_with("GET /2 "));
+            at_other.say(ok("two")).await;
+            assert_eq!(clients[1].hear_message().await.1, "two");
+            line.at_origin().await.say(ok("taken")).await;
+            line.client.hear_message().await;
+            assert_eq!((upstream.waiting(), upstream.in_flight()), (0, 0));
+            assert_eq!(bench.log().matches("\"endpoint\":\"10.0.1.2:80\"").count(), 2);
+            bench.gate.set_endpoints(Arc::clone(&bench.endpoints));
+            bench.gate.drop_idle();
+        });
+    }
+}
+
+#[test]
+fn a_higher_limit_holds_for_whoever_waits_as_well() {
+    with(setup(9), async |bench| {
+        let mut line = taken(&bench).await;
+        let mut clients = [asks(&bench, "/1").await, asks(&bench, "/2").await];
+        let breaker = BreakerRule { in_flight_max: Some(3), ..BreakerRule::default() };
+        let higher = Setup { breaker: Some(breaker), ..setup(9) };
+        bench.gate.publish(plan(higher), vec![Arc::clone(&bench.endpoints)]);
+        for (client, path) in clients.iter_mut().zip(["/1", "/2"]) {
+            let mut at_origin = line.origin.accept_soon(SOON).await.expect("there is room now");
+            assert!(at_origin.hear_head().await.starts_with(&format!("GET {path} ")));
+            at_origin.say(ok(path)).await;
+            assert_eq!(client.hear_message().await.1, path);
+        }
+        line.at_origin().await.say(ok("taken")).await;
+        line.client.hear_message().await;
+    });
+}
+
+#[test]
+fn whoever_waited_for_an_endpoint_that_came_is_hedged_among_those_that_are_there() {
+    let hedge = Some(HedgeRule::After(Duration::from_millis(100)));
+    with(Setup { hedge, ..waits_long() }, async |bench| {
+        let (upstream, list) = (Arc::default(), endpoints_at_most(3, 1).list().to_vec());
+        publish(&bench, &upstream, &list[..1]);
+        let mut line = taken(&bench).await;
+        let mut client = asks(&bench, "/1").await;
+        let mut others = [bench.origin(2), bench.origin(3)];
+        publish(&bench, &upstream, &list[1..]);
+        let mut first = others[0].accept_soon(SOON).await.expect("it has come");
+        first.hear_head().await;
+        let mut second = others[1].accept().await;
+        assert!(second.hear_head().await.starts_with("GET /1 "));
+        second.say(ok("second")).await;
+        assert_eq!(client.hear_message().await.1, "second");
+        line.at_origin().await.say(ok("taken")).await;
+        line.client.hear_message().await;
+        assert!(bench.log().contains("\"endpoint\":\"10.0.1.3:80\""));
+        bench.gate.set_endpoints(Arc::clone(&bench.endpoints));
+        bench.gate.drop_idle();
     });
 }
