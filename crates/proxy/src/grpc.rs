@@ -4,7 +4,7 @@
 use gatehouse_core::failure::{Failure, Kind, Step};
 use gatehouse_core::message::{BodyLength, Fields, Known, RequestHead, ResponseHead};
 use gatehouse_core::moment::Moment;
-use gatehouse_wire::grpc_web::Web;
+use gatehouse_wire::grpc_web::{self, Web};
 use std::io::Write;
 use std::time::Duration;
 
@@ -78,6 +78,13 @@ impl Call {
     /// What its client is told that an answer is.
     pub fn content_type(self) -> &'static str {
         self.web.map_or(GRPC, Form::name)
+    }
+
+    /// Whether the status of the call is still to come: in the trailers, behind all messages.
+    /// Nobody looks for it in the body of one that is gRPC-Web on both sides.
+    pub fn tells_in_the_end(self, answer: &ResponseHead, translates: bool) -> bool {
+        let is_seen = self.web.is_none() || translates;
+        answer.status == 200 && !answer.body.is_none() && is_seen
     }
 
     /// Makes the head of a gRPC-Web request one of gRPC.
@@ -163,25 +170,25 @@ fn timeout(value: &[u8]) -> Option<Duration> {
 
 /// Whether an answer says with its head that the endpoint is not there, and nothing more follows.
 pub(crate) fn is_unavailable(answer: &ResponseHead) -> bool {
-    answer.body.is_none()
-        && answer.fields.named_first(b"grpc-status") == Some(UNAVAILABLE.to_string().as_bytes())
+    answer.body.is_none() && grpc_web::status(&answer.fields) == Some(UNAVAILABLE)
 }
 
-/// The status by which the endpoint of a call is judged: that of HTTP which says the same, where
-/// the head says that the call has failed and nothing more follows. DEADLINE_EXCEEDED says nothing
-/// of the endpoint: it was the caller who gave so much time.
+/// The status by which the endpoint of a call is judged, where its head is all there is.
 pub(crate) fn judged_status(answer: &ResponseHead) -> u16 {
-    if !answer.body.is_none() {
-        return answer.status;
-    }
-    match answer.fields.named_first(b"grpc-status") {
+    let told = grpc_web::status(&answer.fields).filter(|_| answer.body.is_none());
+    told.map_or(answer.status, |told| as_http(told).unwrap_or(answer.status))
+}
+
+/// The status of HTTP that says the same of an endpoint as this one of a call; `None` where it says
+/// nothing of it. So does DEADLINE_EXCEEDED: it was the caller who gave so much time.
+pub(crate) fn as_http(status: u8) -> Option<u16> {
+    match status {
         // RESOURCE_EXHAUSTED.
-        Some(b"8") => 429,
+        8 => Some(429),
         // UNKNOWN, INTERNAL, DATA_LOSS.
-        Some(b"2" | b"13" | b"15") => 500,
-        // UNAVAILABLE.
-        Some(b"14") => 503,
-        _ => answer.status,
+        2 | 13 | 15 => Some(500),
+        UNAVAILABLE => Some(503),
+        _ => None,
     }
 }
 

@@ -49,4 +49,5 @@ mod tcp;
 mod tcp_line;
 mod trace;
 mod tunnel;
+mod verdict;
 mod worker;

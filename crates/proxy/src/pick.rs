@@ -56,6 +56,22 @@ impl Pick {
         }
     }
 
+    /// A call's answer has begun with a message: what its end says of the endpoint may come much
+    /// later, and a probe does not wait for it.
+    pub fn count_begun(&self) {
+        if self.is_probe() {
+            self.teach(true);
+        }
+    }
+
+    /// A call's answer that may have begun so has ended, with what is as much as this status.
+    pub fn count_end(&self, status: u16) {
+        self.endpoint().vitals.count_answer(status);
+        if self.is_probe() && (status >= 500 || !self.has_taught.get()) {
+            self.teach(status < 500);
+        }
+    }
+
     /// The exchange has failed by the endpoint's fault.
     pub fn count_failure(&self) {
         self.endpoint().vitals.count_failure();

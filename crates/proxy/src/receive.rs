@@ -3,12 +3,12 @@
 use crate::admit::Admitted;
 use crate::attempts::{Attempts, Lost};
 use crate::client::{Client, Wrote};
-use crate::grpc;
 use crate::hop::{self, Upgrade};
 use crate::lease::Lease;
 use crate::pick::{Caller, Pick};
 use crate::send::UploadState;
 use crate::trace::{Trace, Until};
+use crate::verdict;
 use crate::worker::{Desk, Heads};
 use gatehouse_core::failure::{Failure, Kind, Step};
 use gatehouse_core::message::{Known, RequestHead, ResponseHead, Version, lists_token, tokens};
@@ -110,12 +110,7 @@ fn count_answer(desk: &Desk, admitted: &Admitted<'_>, pick: &Pick, trace: &mut T
     trace.answered = Some(now);
     let took = now.since(asked(desk, trace));
     pick.endpoint().vitals.observe(took, now);
-    let answer = &desk.heads.answer;
-    let status = trace.call.map_or(answer.status, |_| grpc::judged_status(answer));
-    pick.count_answer(status);
-    if admitted.upstream_plan().counts_latencies() {
-        count_latency(admitted, status, took);
-    }
+    verdict::head(&desk.heads.answer, took, admitted, pick, trace);
 }
 
 /// Until when the head has to be there at the latest. Where no client has a part in it, that is
@@ -127,17 +122,6 @@ fn try_deadline(admitted: &Admitted<'_>, trace: &Trace, whole: bool) -> Option<U
     };
     let own = Until { at: trace.tried.after(one), late: Kind::UpstreamFirstByteTimeout };
     total.filter(|total| total.at <= own.at).or(Some(own))
-}
-
-/// Counts how long an answer took, or that the upstream says it has too much to do. Other errors
-/// say nothing of either.
-fn count_latency(admitted: &Admitted<'_>, status: u16, took: Duration) {
-    let latencies = admitted.upstream_view().endpoints.vitals().latencies();
-    match status {
-        429 | 503 => latencies.count_refusal(),
-        500.. => {}
-        _ => latencies.observe(took),
-    }
 }
 
 /// When the endpoint had all it needed to answer, as far as that is known: what the client took to

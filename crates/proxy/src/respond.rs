@@ -4,13 +4,14 @@ use crate::admit::{Admitted, Own};
 use crate::client::{Client, Wrote};
 use crate::grpc;
 use crate::hop::{self, Upgrade};
-use crate::lease::Complete;
+use crate::lease::{Complete, Lease};
 use crate::own::{self, Content, Ending};
 use crate::progress::Progress;
 use crate::receive::Answered;
 use crate::send::{Upload, UploadState};
 use crate::trace::{Blocker, Trace};
 use crate::tunnel;
+use crate::verdict::{self, Verdict};
 use crate::worker::{Desk, Heads, Worker};
 use gatehouse_core::failure::{Failure, Kind, Side, Step};
 use gatehouse_core::message::{BodyLength, Fields, Known, Method, ResponseHead, Version};
@@ -78,14 +79,16 @@ pub(crate) async fn respond(
         download.translate(form.of_answer());
     }
     trace.streams = true;
-    let origin = &mut lease.origin;
     *progress = Progress::default();
     let bodies = Bodies { upload, download, progress };
-    let outcome = stream(worker, client, origin, bodies, admitted, trace).await;
+    let outcome = stream(worker, client, &mut lease, bodies, admitted, trace).await;
     trace.streams = false;
     download.give_back(&worker.pipes);
     trace.sent_bytes = download.payload();
     trace.received_bytes = upload.payload();
+    if trace.verdict.get() != Verdict::Head {
+        verdict::end(outcome, download, admitted, lease.pick(), trace);
+    }
     if let Err(failure) = outcome {
         if trace.blames_endpoint(failure, &admitted.forward().timeouts) {
             lease.pick().count_failure();
@@ -202,17 +205,17 @@ struct Bodies<'a> {
 fn stream(
     worker: &Worker,
     client: &mut Client,
-    origin: &mut crate::pool::Origin,
+    lease: &mut Lease,
     bodies: Bodies<'_>,
     admitted: &Admitted<'_>,
     trace: &Trace,
 ) -> impl Future<Output = Result<(), Failure>> {
-    let timeouts = &admitted.forward().timeouts;
-    let until = trace.total_deadline(timeouts);
+    let until = trace.total_deadline(&admitted.forward().timeouts);
     let rate_min = client.limits().read_rate_min;
     let (io, timer) = (&mut client.io, &mut client.timer);
     let Bodies { upload, download, progress } = bodies;
     poll_fn(move |cx| {
+        let (origin, pick) = lease.parts();
         // A fault in the rest of the upload ends the upload; the answer is still owed.
         if let Poll::Ready(failure) = upload.poll(cx, io, &mut origin.stream)
             && failure.kind == Kind::ClientGone
@@ -225,6 +228,9 @@ fn stream(
             Poll::Ready(Err(error)) => return Poll::Ready(Err(meaning(error))),
             Poll::Pending => {}
         }
+        if download.payload() > 0 && matches!(trace.verdict.get(), Verdict::Open(_)) {
+            verdict::begun(admitted, pick, trace);
+        }
         // An origin may wait for the rest of the request before it goes on with its answer.
         let (waits, written) = (download.waits(), download.written());
         progress.note(download.progress() + upload.progress(), written, waits, now);
@@ -235,8 +241,9 @@ fn stream(
         if waits == Waits::Source && !upload.reads() && io.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(Failure::new(Step::Respond, Kind::ClientGone)));
         }
-        let mut deadline = progress.idle_until(timeouts.idle);
-        let read = progress.read_until(written, timeouts.idle, rate_min);
+        let idle = admitted.forward().timeouts.idle;
+        let mut deadline = progress.idle_until(idle);
+        let read = progress.read_until(written, idle, rate_min);
         if let Some(read) = read.filter(|at| *at < deadline) {
             deadline = read;
             late = Failure::because(Step::Respond, Kind::ClientTooSlow, "below its `read-rate`");

@@ -3,12 +3,14 @@
 use crate::admit::Renewed;
 use crate::grpc::Call;
 use crate::hedge::Which;
+use crate::verdict::Verdict;
 use crate::worker::View;
 use gatehouse_core::endpoints::EndpointId;
 use gatehouse_core::failure::{Failure, Kind, Side, Step};
 use gatehouse_core::moment::Moment;
 use gatehouse_core::plan::{RouteId, Timeouts, UpstreamId};
 use gatehouse_wire::timer::now;
+use std::cell::Cell;
 use std::rc::Rc;
 
 /// When an exchange has to be at its end.
@@ -81,6 +83,8 @@ pub(crate) struct Trace {
     pub sent_bytes: u64,
     /// The gRPC call it is, if it is one.
     pub call: Option<Call>,
+    /// How far the answer was judged.
+    pub verdict: Cell<Verdict>,
     pub failure: Option<Failure>,
 }
 
@@ -107,6 +111,7 @@ impl Trace {
             received_bytes: 0,
             sent_bytes: 0,
             call: None,
+            verdict: Cell::default(),
             failure: None,
         }
     }

@@ -59,6 +59,16 @@ impl Web {
     }
 }
 
+/// The status that a call has ended with, in the trailers or in a head with nothing behind it.
+pub fn status(fields: &Fields) -> Option<u8> {
+    let digits = fields.named_first(b"grpc-status")?;
+    let add = |sum: u8, digit: &u8| {
+        let digit = char::from(*digit).to_digit(10)? as u8;
+        sum.checked_mul(10)?.checked_add(digit)
+    };
+    if digits.is_empty() { None } else { digits.iter().try_fold(0, add) }
+}
+
 /// A frame of trailers, as lines of HTTP/1.1. An answer without any ends as it is.
 fn frame(trailers: Option<&Fields>, out: &mut Vec<u8>) {
     let Some(trailers) = trailers else { return };

@@ -2,7 +2,7 @@
 //! by the buffers of the two sides, pushed back by whichever is slower, never collected.
 
 use crate::buffer::Inbox;
-use crate::grpc_web::Web;
+use crate::grpc_web::{self, Web};
 use crate::h1::Decoder;
 use crate::h1::encode::{self, Framing};
 use crate::h2::{H2Stream, Last};
@@ -15,6 +15,9 @@ use std::task::{Context, Poll, ready};
 
 mod rewinding;
 mod splicing;
+mod translating;
+
+use translating::{end, translate};
 
 /// Bytes of a body that are kept to be sent again.
 const KEPT_MAX: usize = crate::buffer::SMALL_BYTES;
@@ -97,6 +100,8 @@ pub struct Pump {
     keeps: bool,
     /// What is made of the payload on its way.
     web: Option<Box<Web>>,
+    /// What the trailers say of a call.
+    call_status: Option<u8>,
     /// What the kernel moves by itself.
     pipe: Option<Pipe>,
 }
@@ -118,6 +123,7 @@ impl Default for Pump {
             kept: Vec::new(),
             keeps: false,
             web: None,
+            call_status: None,
             pipe: None,
         }
     }
@@ -146,14 +152,10 @@ impl Pump {
         self.keeps = false;
         self.kept.clear();
         self.web = None;
+        self.call_status = None;
         self.pipe = None;
         self.head.clear();
         &mut self.head
-    }
-
-    /// Makes this of the body on its way. Its length changes: the head must not tell it.
-    pub fn translate(&mut self, web: Web) {
-        self.web = Some(Box::new(web));
     }
 
     /// Ends the message with these trailers: one that is nothing but what the caller has written,
@@ -326,7 +328,12 @@ impl Pump {
         batch.suffix = b"";
         if let Some(web) = &mut self.web {
             let data = &inbox.bytes()[decoded.data.clone()];
-            size = translate(web, data, decoded.done, &mut self.decoder, batch)?;
+            size = translate(web, data, batch)?;
+            if decoded.done {
+                let trailers = self.decoder.take_trailers();
+                self.call_status = trailers.as_deref().and_then(grpc_web::status);
+                size = end(web, trailers, batch)?;
+            }
         }
         if self.framing == Framing::Chunked {
             batch.suffix = match (size > 0, decoded.done) {
@@ -346,6 +353,9 @@ impl Pump {
             }
         } else if self.framing == Framing::Frames && decoded.done {
             batch.fields = batch.fields.take().or_else(|| self.decoder.take_trailers());
+            if let Some(trailers) = &batch.fields {
+                self.call_status = grpc_web::status(trailers);
+            }
         }
         batch.data = decoded.data;
         batch.consumed = decoded.consumed;
@@ -436,25 +446,6 @@ fn unwritten<'a, 'b, const N: usize>(
         }
     }
     &room[..used]
-}
-
-/// Makes of `data` what is to be written, and says how much that is.
-fn translate(
-    web: &mut Web,
-    data: &[u8],
-    done: bool,
-    decoder: &mut Decoder,
-    batch: &mut Batch,
-) -> Result<usize, PumpError> {
-    batch.made.clear();
-    web.write(data, &mut batch.made).map_err(PumpError::Malformed)?;
-    if done {
-        let trailers = decoder.take_trailers();
-        web.end(trailers.as_deref(), &mut batch.made).map_err(PumpError::Malformed)?;
-        // Those of a request are still trailers; those of an answer are in its body now.
-        batch.fields = trailers.filter(|_| matches!(web, Web::FromText(_)));
-    }
-    Ok(batch.made.len())
 }
 
 /// Why a sender cannot be read any more.

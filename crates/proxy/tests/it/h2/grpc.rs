@@ -4,6 +4,7 @@ use super::{Ended, Frames, named};
 use crate::bench::{Setup, origin_address, with};
 use crate::talk::{Clock, pass};
 use gatehouse_core::breaker::{Gate, Trial};
+use gatehouse_core::concurrency::ConcurrencyRule;
 use gatehouse_core::plan::{Retry, Speaks, Timeouts};
 use gatehouse_rig::frames::{Frame, ask, code, flag};
 use std::time::Duration;
@@ -270,4 +271,165 @@ fn the_gateways_own_secrets_are_no_metadata() {
         at_origin.say(&Frame::reset(stream, code::CANCEL)).await;
         client.hear(1).await;
     });
+}
+
+/// How an answer comes whose status is in its trailers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Comes {
+    Empty,
+    AtOnce,
+    BitByBit,
+}
+
+const MESSAGE: [u8; 6] = [0, 0, 0, 0, 1, 9];
+
+/// Answers a call, and ends it with this status.
+async fn answer(at_origin: &mut Frames, status: &str, comes: Comes) {
+    let (stream, ..) = at_origin.hear_request().await;
+    at_origin.hear(stream).await;
+    let head = Frame::headers(stream, &[(":status", "200")], 0);
+    let trailers = Frame::headers(stream, &[("grpc-status", status)], flag::END_STREAM);
+    let message = Frame::data(stream, MESSAGE, 0);
+    match comes {
+        Comes::Empty => at_origin.say_all(&[head, trailers]).await,
+        Comes::AtOnce => at_origin.say_all(&[head, message, trailers]).await,
+        Comes::BitByBit => {
+            for frame in [head, message, trailers] {
+                at_origin.say(&frame).await;
+                pass(Duration::from_millis(5)).await;
+            }
+        }
+    }
+}
+
+/// What stands in the trailers counts as what stands in a head with nothing behind it.
+#[test]
+fn an_endpoint_is_judged_by_how_calls_end() {
+    let statuses = [("0", 0), ("5", 0), ("4", 0), ("8", 0), ("2", 1), ("13", 1), ("14", 1)];
+    for (status, errors) in statuses {
+        for comes in [Comes::Empty, Comes::AtOnce, Comes::BitByBit] {
+            let concurrency = Some(ConcurrencyRule::default());
+            with(Setup { concurrency, ..grpc() }, async |bench| {
+                let mut origin = bench.origin(1);
+                let mut client = Frames::open(&bench).await;
+                let vitals = &bench.endpoints.list()[0].vitals;
+                let counts = || (vitals.errors(), u64::from(vitals.errors_in_a_row()));
+                let mut at_origin = None;
+                for round in 1..=3 {
+                    call(&mut client, round * 2 - 1, &[]).await;
+                    if at_origin.is_none() {
+                        at_origin = Some(Frames::serve(origin.accept().await).await);
+                    }
+                    answer(at_origin.as_mut().unwrap(), status, comes).await;
+                    let heard = client.hear(round * 2 - 1).await;
+                    assert_eq!(heard.trailer("grpc-status"), Some(status));
+                    let so_far = errors * u64::from(round);
+                    assert_eq!(counts(), (so_far, so_far), "{status} {comes:?}");
+                }
+                let refusals = bench.endpoints.vitals().latencies().snapshot().refusals();
+                let expected = if matches!(status, "8" | "14") { 3 } else { 0 };
+                assert_eq!(refusals, expected, "{status} {comes:?}");
+                call(&mut client, 7, &[]).await;
+                answer(at_origin.as_mut().unwrap(), "0", comes).await;
+                client.hear(7).await;
+                assert_eq!(counts(), (errors * 3, 0), "a good one ends the row");
+            });
+        }
+    }
+}
+
+#[test]
+fn a_call_that_probes_has_failed_with_its_status_and_went_well_with_its_first_message() {
+    let all = [
+        (Comes::Empty, "14", Trial::Failed),
+        (Comes::AtOnce, "14", Trial::Failed),
+        (Comes::BitByBit, "14", Trial::Failed),
+        (Comes::Empty, "0", Trial::Idle),
+        (Comes::BitByBit, "0", Trial::Idle),
+    ];
+    for (comes, status, expected) in all {
+        with(grpc(), async |bench| {
+            let mut origin = bench.origin(1);
+            let probing = bench.endpoints.vitals().probing();
+            probing.set(Gate::HalfOpen, 2);
+            let mut client = Frames::open(&bench).await;
+            call(&mut client, 1, &[]).await;
+            let mut at_origin = Frames::serve(origin.accept().await).await;
+            answer(&mut at_origin, status, comes).await;
+            client.hear(1).await;
+            assert_eq!(probing.trial(), expected, "one of two: {comes:?} {status}");
+            if expected == Trial::Failed {
+                return;
+            }
+            call(&mut client, 3, &[]).await;
+            let (stream, ..) = at_origin.hear_request().await;
+            at_origin.say(&Frame::headers(stream, &[(":status", "200")], 0)).await;
+            pass(Duration::from_millis(5)).await;
+            assert_eq!(probing.trial(), Trial::UnderWay, "a head says nothing yet");
+            at_origin.say(&Frame::data(stream, MESSAGE, 0)).await;
+            pass(Duration::from_millis(5)).await;
+            assert_eq!(probing.trial(), Trial::Passed, "however long the rest takes");
+            client.say(&Frame::reset(3, code::CANCEL)).await;
+            pass(Duration::from_millis(5)).await;
+            assert_eq!(bench.endpoints.list()[0].vitals.errors(), 0);
+        });
+    }
+}
+
+/// A call whose caller leaves before anything came says nothing; neither way.
+#[test]
+fn a_call_that_is_left_ends_no_row_of_errors_unless_a_message_came() {
+    for (comes, row) in [(None, 1), (Some(MESSAGE), 0)] {
+        with(grpc(), async |bench| {
+            let mut origin = bench.origin(1);
+            let mut client = Frames::open(&bench).await;
+            call(&mut client, 1, &[]).await;
+            let mut at_origin = Frames::serve(origin.accept().await).await;
+            answer(&mut at_origin, "14", Comes::Empty).await;
+            client.hear(1).await;
+            call(&mut client, 3, &[]).await;
+            let (stream, ..) = at_origin.hear_request().await;
+            at_origin.say(&Frame::headers(stream, &[(":status", "200")], 0)).await;
+            if let Some(message) = comes {
+                at_origin.say(&Frame::data(stream, message, 0)).await;
+            }
+            pass(Duration::from_millis(5)).await;
+            client.say(&Frame::reset(3, code::CANCEL)).await;
+            pass(Duration::from_millis(5)).await;
+            assert_eq!(bench.endpoints.list()[0].vitals.errors_in_a_row(), row);
+        });
+    }
+}
+
+/// Of HTTP/1.1, on either side; but nothing else is that ends with the same trailers.
+#[test]
+fn calls_over_http1_are_judged_by_their_trailers_as_well() {
+    for (content_type, errors) in [("application/grpc", 1), ("application/json", 0)] {
+        with(Setup::default(), async |bench| {
+            let mut origin = bench.origin(1);
+            let mut client = Frames::open(&bench).await;
+            client.ask(1, &ask("POST", "/", &[("content-type", content_type)])).await;
+            let mut at_origin = origin.accept().await;
+            at_origin.hear_head().await;
+            at_origin.say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+            at_origin.say("2\r\nhi\r\n0\r\nGrpc-Status: 14\r\n\r\n").await;
+            assert_eq!(client.hear(1).await.trailer("grpc-status"), Some("14"));
+            let vitals = &bench.endpoints.list()[0].vitals;
+            assert_eq!(vitals.errors(), errors, "{content_type}");
+        });
+    }
+    for content_type in ["application/grpc-web", "application/grpc-web-text"] {
+        with(grpc(), async |bench| {
+            let (mut origin, mut client) = (bench.origin(1), bench.client());
+            let body = if content_type.ends_with("text") { "AAAAAAEH" } else { "\0\0\0\0\x01\x07" };
+            let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Type: {content_type}\r\n");
+            let length = body.len();
+            client.say(format!("{head}Content-Length: {length}\r\n\r\n{body}")).await;
+            let mut at_origin = Frames::serve(origin.accept().await).await;
+            answer(&mut at_origin, "14", Comes::AtOnce).await;
+            client.hear_head().await;
+            while client.hear_line().await.is_some_and(|text| text != "0\r\n") {}
+            assert_eq!(bench.endpoints.list()[0].vitals.errors(), 1, "{content_type}");
+        });
+    }
 }

@@ -126,6 +126,11 @@ impl Frames {
         self.talk.say(frame.bytes()).await;
     }
 
+    /// Says these in one write.
+    pub async fn say_all(&mut self, frames: &[Frame]) {
+        self.talk.say(frames.iter().map(Frame::bytes).collect::<Vec<_>>().concat()).await;
+    }
+
     /// Says a request without a body.
     pub async fn ask(&mut self, stream: u32, fields: &[(&str, &str)]) {
         self.say(&Frame::headers(stream, fields, flag::END_STREAM)).await;
