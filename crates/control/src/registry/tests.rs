@@ -3,6 +3,7 @@ use crate::config::{ProcessEnv, load_text};
 use gatehouse_core::breaker::{BreakerRule, Gate};
 use gatehouse_core::outlier::OutlierRule;
 use gatehouse_core::plan::Changes;
+use gatehouse_core::retry_budget::RetryBudget;
 use gatehouse_core::vitals::Probe;
 use gatehouse_proxy::gate::{Gate as DataPath, Start};
 use std::num::NonZeroUsize;
@@ -215,7 +216,60 @@ fn who_comes_while_others_are_ready_warms_up_and_who_is_there_from_the_start_doe
     let mut known = registry.lock();
     let kept = known.upstreams.get_mut(&three.upstreams[0].name).expect("it is known");
     kept.takes_back(&name, now());
-    assert_eq!(warmths(&known.build(&three.upstreams[0], now())), [100, 10, 10]);
+    let upstream = &three.upstreams[0];
+    assert_eq!(warmths(&known.build(upstream, now())), [100, 10, 10]);
+    // What they are given more in the course of time is published.
+    let later = now().after(Duration::from_secs(1_800));
+    assert!(known.judge(upstream, later).expect("it is published").changed);
+    assert_eq!(warmths(&known.build(upstream, later)), [100, 50, 50]);
+    assert!(!known.judge(upstream, later).expect("it is published").changed);
+}
+
+#[test]
+fn whoever_returns_from_an_ejection_warms_up() {
+    let registry = Registry::default();
+    let mut plan = plan("\"127.0.0.1:81\", \"127.0.0.1:82\"");
+    plan.upstreams[0].slow_start = Duration::from_secs(3_600);
+    let (published, mut now) = (registry.endpoints(&plan), Moment::START);
+    let vitals = &published[0].list()[1].vitals;
+    (0..OutlierRule::default().consecutive_errors).for_each(|_| vitals.count_failure());
+    assert!(judged(&registry, &plan, &mut now, 1).concat().contains("ejected for 10000 ms"));
+    assert!(judged(&registry, &plan, &mut now, 10).concat().contains("probing"));
+    let probes: Vec<Probe> = std::iter::from_fn(|| vitals.probing().pass()).collect();
+    probes.into_iter().for_each(|probe| vitals.went_well(probe));
+    assert!(judged(&registry, &plan, &mut now, 1).concat().contains("no longer ejected"));
+    let built = registry.lock().build(&plan.upstreams[0], now);
+    assert_eq!(warmths(&built), [100, 10]);
+}
+
+#[test]
+fn all_are_asked_where_fewer_are_ready_than_the_plan_says() {
+    for (panic_below, panics) in [(0.5, false), (0.51, true)] {
+        let registry = Registry::default();
+        let mut plan = plan("\"127.0.0.1:81\", \"127.0.0.1:82\"");
+        plan.upstreams[0].panic_below = panic_below;
+        let (published, mut now) = (registry.endpoints(&plan), Moment::START);
+        assert!(!published[0].panics());
+        let vitals = &published[0].list()[1].vitals;
+        (0..OutlierRule::default().consecutive_errors).for_each(|_| vitals.count_failure());
+        assert_eq!(judged(&registry, &plan, &mut now, 1).len(), 1, "it is ejected");
+        let built = registry.lock().build(&plan.upstreams[0], now);
+        assert_eq!(built.panics(), panics, "{panic_below}");
+    }
+}
+
+#[test]
+fn no_more_is_tried_again_than_the_budget_allows() {
+    let registry = Registry::default();
+    let mut plan = plan("\"127.0.0.1:81\"");
+    plan.upstreams[0].retry.budget = RetryBudget { share: 0.5, floor_per_second: 0 };
+    let (published, mut now) = (registry.endpoints(&plan), Moment::START);
+    let mut retries_after = |requests| {
+        serve(&published[0].list()[0], requests, 0);
+        judged(&registry, &plan, &mut now, 1);
+        (0..999).take_while(|_| published[0].vitals().try_retry()).count()
+    };
+    assert_eq!([20, 0, 4].map(&mut retries_after), [10, 0, 2]);
 }
 
 /// A data plane whose endpoints are judged, at a time of the test's own.

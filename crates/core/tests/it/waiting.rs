@@ -74,3 +74,18 @@ fn who_takes_one_of_two_places_calls_the_next() {
     assert_eq!((vitals.turn(two, waker), enters()), (Turn::Called, true));
     vitals.leave_queue(two);
 }
+
+#[test]
+fn whoever_waits_is_called_when_more_may_be_in_flight() {
+    let (vitals, waker) = (UpstreamVitals::default(), Waker::noop());
+    vitals.set_concurrency(1);
+    assert!(vitals.try_enter(vitals.concurrency()));
+    let ticket = vitals.join_queue(Priority::Normal, 9, waker).expect("room");
+    // The first is called at once, and finds no place.
+    assert_eq!(vitals.turn(ticket, waker), Turn::Called);
+    for (most, turn) in [(1, Turn::Waits), (2, Turn::Called), (1, Turn::Waits)] {
+        vitals.set_concurrency(most);
+        assert_eq!(vitals.turn(ticket, waker), turn, "{most}");
+    }
+    vitals.leave_queue(ticket);
+}

@@ -219,7 +219,8 @@ fn a_certificate_comes_by_a_handshake_once_the_authority_is_there_and_is_kept() 
 #[test]
 fn a_certificate_comes_by_a_request_in_clear_that_goes_before_all_routes() {
     let place = Place::new();
-    let gateway = Gateway::start(BINARY, &config(&place.entry(", challenges = \"http-01\"")));
+    let text = config(&place.entry(", challenges = \"http-01\""));
+    let gateway = Gateway::start(BINARY, &text);
     let plain = gateway.listener("plain");
     let pebble = place.start(plain.port(), free_ports::<1>()[0], 3600, 5);
     gateway.expect_error_line("acme: shop.test: a certificate");
@@ -228,6 +229,11 @@ fn a_certificate_comes_by_a_request_in_clear_that_goes_before_all_routes() {
     // Whoever asks for a token that is none is redirected like everybody.
     assert_eq!(get(plain, "/.well-known/acme-challenge/other").status, 308);
     assert_eq!(pebble.count("POST /order-plz"), 1);
+    // A name that a reload brings is asked for too.
+    gateway.reconfigure(&text.replace("\"shop.test\"", "\"late.test\""));
+    gateway.signal(Signal::Hup);
+    gateway.expect_error_line("acme: late.test: a certificate");
+    wait_until(LIMIT, || serves(&gateway, "late.test", &client));
 }
 
 #[test]

@@ -163,6 +163,8 @@ fn a_reload_keeps_what_was_found_and_waits_for_what_is_new() {
     assert_eq!(who(&gateway), names(&["a"]), "the same source");
     reload(&found("").replace("backends.json", "other.json"));
     assert_eq!(who(&gateway), names(&["b"]), "another source that answers");
+    let status = || Json::read(&ask_admin(gateway.admin(), "/status").text());
+    wait_until(LIMIT, || status().list("discovery").len() == 1);
     reload(&found("").replace("backends.json", "absent.json"));
     assert_eq!(who(&gateway), names(&["b"]), "another source that does not");
 }

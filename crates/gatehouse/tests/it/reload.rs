@@ -279,6 +279,8 @@ fn a_diff_says_what_a_reload_would_change_and_changes_nothing() {
     let (code, text) = said(&["reload"]);
     assert!(code == Some(0) && text.contains("generation 2"), "{text}");
     assert_eq!(get(gateway.listener("web"), "/").text(), "two");
+    let (code, text) = said(&["diff"]);
+    assert!(code == Some(0) && text.contains("a reload would change nothing"), "{text}");
     gateway.reconfigure("x");
     let (code, text) = said(&["reload"]);
     assert!(code == Some(1) && text.contains("error"), "{text}");

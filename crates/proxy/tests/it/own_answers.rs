@@ -2,10 +2,11 @@
 //! connection that goes on where it can.
 
 use crate::bench::{Setup, with};
-use crate::talk::{field, get, ok};
+use crate::talk::{Clock, field, get, ok, pass};
 use gatehouse_core::message::{Method, MethodSet};
 use gatehouse_core::plan::{Action, Edits, FieldEdit, Redirect, Respond, Template};
 use gatehouse_core::route::PathRule;
+use std::time::Duration;
 
 fn responding(status: u16, body: &str) -> Setup {
     let (body, content_type) = (body.as_bytes().into(), "text/x".into());
@@ -37,6 +38,22 @@ fn a_fixed_answer_is_given_as_it_was_written() {
             }
         });
     }
+}
+
+#[test]
+fn a_client_that_does_not_read_a_fixed_answer_is_cut() {
+    with(responding(200, &"x".repeat(1_000_000)), async |bench| {
+        let mut client = bench.client();
+        client.say(get("/")).await;
+        let clock = Clock::start();
+        while !bench.log().contains("\"failure\":\"client-too-slow\"") {
+            assert!(clock.passed() < Duration::from_secs(60), "it is waited for too long");
+            pass(Duration::from_millis(100)).await;
+        }
+        let passed = clock.passed();
+        assert!((Duration::from_secs(10)..Duration::from_secs(11)).contains(&passed), "{passed:?}");
+        drop(client);
+    });
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::bench::{Bench, Setup, with};
 use crate::talk::{Clock, End, SOON, Talk, field, get, ok, pass};
-use gatehouse_core::plan::{Announced, Carries, Cidr, ClientLimits, ProxyVersion};
+use gatehouse_core::plan::{Announced, Carries, Cidr, ClientLimits, Keepalive, ProxyVersion};
 use std::time::Duration;
 
 const V1: &str = "PROXY TCP4 203.0.113.9 198.51.100.1 40000 443\r\n";
@@ -207,6 +207,34 @@ fn a_connection_told_of_one_client_carries_nobody_elses_requests() {
         drop(two);
         pass(SOON).await;
         assert_eq!(bench.endpoints.list()[0].vitals.connections(), 0);
+    });
+}
+
+#[test]
+fn a_connection_told_of_one_client_is_not_used_again_with_bytes_left_over() {
+    with(telling(ProxyVersion::V1), async |bench| {
+        let (mut origin, mut client) = (bench.origin(1), bench.client());
+        client.say(get("/1")).await;
+        let mut at_origin = origin.accept().await;
+        at_origin.hear_raw(TOLD.len()).await;
+        at_origin.hear_head().await;
+        at_origin.say(ok("/1") + &ok("poison")).await;
+        assert_eq!(client.hear_message().await.1, "/1");
+        asked(&mut client, &mut origin, None, "/2").await;
+    });
+}
+
+#[test]
+fn a_connection_told_of_one_client_is_not_used_again_after_its_idle_time() {
+    with(telling(ProxyVersion::V1), async |bench| {
+        let (mut origin, mut client) = (bench.origin(1), bench.client());
+        let idle = Keepalive::default().idle_timeout;
+        assert!(idle < ClientLimits::default().idle_timeout);
+        let at_origin = asked(&mut client, &mut origin, None, "/1").await;
+        pass(idle - 2 * SOON).await;
+        let _old = asked(&mut client, &mut origin, Some(at_origin), "/2").await;
+        pass(idle + SOON).await;
+        asked(&mut client, &mut origin, None, "/3").await;
     });
 }
 

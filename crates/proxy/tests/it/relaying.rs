@@ -309,3 +309,45 @@ fn an_idle_connection_is_kept_as_long_as_configured_and_no_longer() {
         assert_eq!(bench.gate.idle_connections(), 0);
     });
 }
+
+#[test]
+fn an_idle_connection_that_its_origin_closes_is_not_kept_until_somebody_asks() {
+    with(Setup::default(), async |bench| {
+        let mut line = bench.line();
+        line.fetch(get("/"), ok("1")).await;
+        assert_eq!(bench.gate.idle_connections(), 1);
+        line.hang_up();
+        crate::talk::pass(std::time::Duration::from_secs(2)).await;
+        assert_eq!(bench.gate.idle_connections(), 0);
+        assert_eq!(bench.endpoints.list()[0].vitals.connections(), 0);
+    });
+}
+
+#[test]
+fn idle_connections_follow_what_another_plan_says_of_them() {
+    let second = std::time::Duration::from_secs(1);
+    let keeping = |idle_per_worker, idle_timeout| Setup {
+        keepalive: gatehouse_core::plan::Keepalive { idle_per_worker, idle_timeout },
+        ..Setup::default()
+    };
+    with(keeping(9, 50 * second), async |bench| {
+        let mut origin = bench.origin(1);
+        let mut clients: Vec<_> = (0..5).map(|_| bench.client()).collect();
+        let mut talks = Vec::new();
+        for client in &mut clients {
+            client.say(get("/")).await;
+            talks.push(origin.accept().await);
+        }
+        for (talk, client) in talks.iter_mut().zip(&mut clients) {
+            talk.hear_head().await;
+            talk.say(ok("")).await;
+            client.hear_head().await;
+        }
+        for (keepalive, kept) in [((9, 40 * second), 5), ((2, 40 * second), 2), ((2, second), 0)] {
+            let plan = crate::bench::plan(keeping(keepalive.0, keepalive.1));
+            bench.gate.publish(plan, vec![bench.endpoints.clone()]);
+            crate::talk::pass(3 * second).await;
+            assert_eq!(bench.gate.idle_connections(), kept, "{keepalive:?}");
+        }
+    });
+}

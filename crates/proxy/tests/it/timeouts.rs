@@ -245,16 +245,21 @@ fn an_answer_that_stalls_is_cut() {
 
 #[test]
 fn a_client_that_does_not_read_its_answer_is_cut() {
-    with(setup(), async |bench| {
-        let mut line = bench.line();
-        line.ask(get("/"), "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n").await;
-        let clock = Clock::start();
-        line.at_origin().await.pour(&[b'd'; 1_000_000]).await;
-        line.at_origin().await.hear_end().await;
-        clock.has_passed(seconds(13));
-        assert!(bench.log().contains("\"failure\":\"client-too-slow\""));
-        assert_eq!(bench.endpoints.list()[0].vitals.failed(), 0);
-    });
+    // Whether it has to read at some rate or not.
+    for read_rate_min in [setup().limits.read_rate_min, 0] {
+        let mut setup = setup();
+        setup.limits.read_rate_min = read_rate_min;
+        with(setup, async |bench| {
+            let mut line = bench.line();
+            line.ask(get("/"), "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n").await;
+            let clock = Clock::start();
+            line.at_origin().await.pour(&[b'd'; 1_000_000]).await;
+            line.at_origin().await.hear_end().await;
+            clock.has_passed(seconds(13));
+            assert!(bench.log().contains("\"failure\":\"client-too-slow\""));
+            assert_eq!(bench.endpoints.list()[0].vitals.failed(), 0);
+        });
+    }
 }
 
 #[test]

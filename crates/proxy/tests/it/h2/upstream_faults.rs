@@ -29,6 +29,22 @@ fn a_refused_request_is_tried_again_whatever_it_asks_for() {
     }
 }
 
+/// The same where some of its body was taken and not kept: it cannot be sent again.
+#[test]
+fn a_refused_request_whose_body_is_on_its_way_is_not_tried_again() {
+    with(http2(), async |bench| {
+        let (mut origin, mut client) = (bench.origin(1), bench.client());
+        client.say("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\nsome of it").await;
+        let mut at_origin = Frames::serve(origin.accept().await).await;
+        let (stream, ..) = at_origin.hear_request().await;
+        while at_origin.next().await.expect("some of the body").kind != kind::DATA {}
+        at_origin.say(&Frame::reset(stream, code::REFUSED_STREAM)).await;
+        let (head, _) = client.hear_message().await;
+        assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+        assert!(within(SOON, at_origin.next()).await.is_none());
+    });
+}
+
 /// Any other reset may come after something was done.
 #[test]
 fn a_request_that_was_begun_is_not_tried_again() {
